@@ -1,0 +1,125 @@
+//! What a table is: its schema, billing, status. Kept in the catalog, cached by proxies through MemDS.
+
+use serde::{Deserialize, Serialize};
+
+/// A table as the catalog records it, and as every tier that needs its schema receives it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableDescriptor {
+    /// The catalog's number for it; never reused.
+    pub id: u64,
+    /// `TableName`.
+    pub name: String,
+    /// `TableId` of `DescribeTable`: a UUID.
+    pub uuid: String,
+    /// `TableArn`.
+    pub arn: String,
+    /// Grows with every change; an older version never replaces a newer one.
+    pub version: u64,
+    /// `TableStatus`.
+    pub status: TableStatus,
+    /// The key attributes.
+    pub keys: KeySchema,
+    /// `AttributeDefinitions`, as given.
+    pub attribute_definitions: Vec<AttributeDefinition>,
+    /// Billing mode, with its throughput.
+    pub billing: Billing,
+    /// `CreationDateTime`, milliseconds since 1970.
+    pub created_at_ms: u64,
+    /// Seed of the table's keyed hash.
+    pub hash_seed: u64,
+    /// `DeletionProtectionEnabled`.
+    #[serde(default)]
+    pub deletion_protection: bool,
+    /// `TableClass` (`STANDARD` or `STANDARD_INFREQUENT_ACCESS`); kept and shown, without effect.
+    #[serde(default)]
+    pub table_class: Option<String>,
+    /// `Tags`, kept and shown, without effect.
+    #[serde(default)]
+    pub tags: Vec<(String, String)>,
+    /// Number of partitions that it was created with.
+    pub partitions: u32,
+    /// `ItemCount` as last reported by the partitions' leaders: approximate.
+    #[serde(default)]
+    pub item_count: u64,
+    /// `TableSizeBytes` as last reported: approximate.
+    #[serde(default)]
+    pub size_bytes: u64,
+}
+
+/// `TableStatus`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[expect(missing_docs, reason = "the names are DynamoDB's")]
+pub enum TableStatus {
+    Creating,
+    Active,
+    Updating,
+    Deleting,
+}
+
+/// The key attributes of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeySchema {
+    /// The `HASH` key.
+    pub partition: KeyAttribute,
+    /// The `RANGE` key.
+    pub sort: Option<KeyAttribute>,
+}
+
+/// One key attribute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyAttribute {
+    /// `AttributeName`.
+    pub name: String,
+    /// `AttributeType`.
+    pub kind: KeyType,
+}
+
+/// `AttributeDefinition`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttributeDefinition {
+    /// `AttributeName`.
+    pub name: String,
+    /// `AttributeType`.
+    pub kind: KeyType,
+}
+
+/// The types that a key attribute may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are DynamoDB's")]
+pub enum KeyType {
+    S,
+    N,
+    B,
+}
+
+/// Billing mode, with its throughput.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Billing {
+    /// `PROVISIONED`.
+    Provisioned(ProvisionedThroughput),
+    /// `PAY_PER_REQUEST`, with its optional ceilings in units per second.
+    OnDemand {
+        /// `MaxReadRequestUnits`.
+        max_read: Option<u64>,
+        /// `MaxWriteRequestUnits`.
+        max_write: Option<u64>,
+        /// When the mode was last set, milliseconds since 1970.
+        since_ms: u64,
+    },
+}
+
+/// `ProvisionedThroughput`, in capacity units per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvisionedThroughput {
+    /// `ReadCapacityUnits`.
+    pub read: u64,
+    /// `WriteCapacityUnits`.
+    pub write: u64,
+    /// `LastIncreaseDateTime`, milliseconds since 1970.
+    #[serde(default)]
+    pub last_increase_ms: Option<u64>,
+    /// `LastDecreaseDateTime`, milliseconds since 1970.
+    #[serde(default)]
+    pub last_decrease_ms: Option<u64>,
+}
