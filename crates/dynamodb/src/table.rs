@@ -123,3 +123,56 @@ pub struct ProvisionedThroughput {
     #[serde(default)]
     pub last_decrease_ms: Option<u64>,
 }
+
+/// What `CreateTable` asks for, validated: what the proxy sends to the control plane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewTable {
+    /// `TableName`.
+    pub name: String,
+    /// The key attributes.
+    pub keys: KeySchema,
+    /// `AttributeDefinitions`, as given.
+    pub attribute_definitions: Vec<AttributeDefinition>,
+    /// `BillingMode` (default `PROVISIONED`) with its throughput; the control plane sets the times.
+    pub billing: Billing,
+    /// `DeletionProtectionEnabled`.
+    #[serde(default)]
+    pub deletion_protection: bool,
+    /// `TableClass`.
+    #[serde(default)]
+    pub table_class: Option<String>,
+    /// `Tags`.
+    #[serde(default)]
+    pub tags: Vec<(String, String)>,
+}
+
+/// What `UpdateTable` asks for, validated as far as the request alone allows; none: unchanged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableChange {
+    /// `TableName`.
+    pub name: String,
+    /// `BillingMode`.
+    #[serde(default)]
+    pub billing_mode: Option<BillingMode>,
+    /// `ProvisionedThroughput`; its times are ignored.
+    #[serde(default)]
+    pub provisioned: Option<ProvisionedThroughput>,
+    /// `OnDemandThroughput`: `MaxReadRequestUnits`, `MaxWriteRequestUnits`.
+    #[serde(default)]
+    pub on_demand: Option<(Option<u64>, Option<u64>)>,
+    /// `DeletionProtectionEnabled`.
+    #[serde(default)]
+    pub deletion_protection: Option<bool>,
+    /// `TableClass`.
+    #[serde(default)]
+    pub table_class: Option<String>,
+}
+
+/// `BillingMode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[expect(missing_docs, reason = "the names are DynamoDB's")]
+pub enum BillingMode {
+    Provisioned,
+    PayPerRequest,
+}
