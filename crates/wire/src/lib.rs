@@ -3,6 +3,7 @@
 //! One bidirectional gRPC stream per (client, server) pair; requests and answers share frames. The same
 //! component serves storage nodes, MemDS, GAC and the control plane.
 
+pub mod clock;
 pub mod method;
 pub mod transport;
 
