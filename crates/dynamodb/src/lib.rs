@@ -6,6 +6,7 @@
 //! evaluates an operation against the current items; it runs at the storage node. Between them only
 //! encoded items, storage keys and expression texts travel.
 
+pub mod api;
 pub mod error;
 pub mod operation;
 pub mod table;
