@@ -1,0 +1,185 @@
+//! The command line: what `weir --help` teaches.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Weir: the front door of a DynamoDB-compatible database.
+///
+/// A fleet of request routers speaks the DynamoDB API to unmodified AWS SDKs, admits requests against
+/// quotas that hold for the whole fleet, and routes them to partitions replicated over three zones.
+///
+/// Start here:  weir dev
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to log: a level (error, warn, info, debug) or `target=level,…`.
+    #[arg(long, global = true, env = "WEIR_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run every tier in this one process: the embedded default, for development and tests.
+    ///
+    /// Three storage nodes in three pretend availability zones, two MemDS servers, a GAC server, the
+    /// control plane and a proxy. Prints how to point an SDK and the AWS CLI at it. Stops gracefully on
+    /// SIGINT (Ctrl-C) and SIGTERM.
+    #[command(after_help = "Examples:\n  \
+        weir dev                                 keep data in ./weir-data, listen on port 8000\n  \
+        weir dev --ephemeral --port 0            keep nothing, listen on any free port\n  \
+        weir dev --accept-any-credentials        drop-in for DynamoDB Local (loopback only)")]
+    Dev(Box<DevArgs>),
+
+    /// Run one request router (proxy) as its own process.
+    Proxy(TierArgs),
+
+    /// Run one global admission controller (GAC) server as its own process.
+    Gac(TierArgs),
+
+    /// Run one metadata (MemDS) server as its own process.
+    Memds(TierArgs),
+
+    /// Run one storage node as its own process.
+    Storage(TierArgs),
+
+    /// Run one member of the control plane as its own process.
+    Control(TierArgs),
+
+    /// Run a whole local fleet of separate processes, for trying failures.
+    ///
+    /// Two proxies, two GAC servers, two MemDS servers, three storage nodes in three zones, three
+    /// control-plane members. Without a subcommand it starts the fleet in the foreground; the
+    /// subcommands talk to the fleet that runs from the same --dir.
+    #[command(after_help = "Examples:\n  \
+        weir cluster                             start the fleet (Ctrl-C stops all of it)\n  \
+        weir cluster status                      who runs, where it listens\n  \
+        weir cluster kill storage-1              kill -9 one process\n  \
+        weir cluster wipe storage-1              delete a stopped node's data\n  \
+        weir cluster start storage-1             start it again")]
+    Cluster(ClusterArgs),
+}
+
+/// Arguments of `weir dev`.
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// Where data is kept: created if missing, found again at the next start.
+    #[arg(long, env = "WEIR_DATA_DIR", value_name = "DIR", default_value = "weir-data")]
+    pub data_dir: PathBuf,
+
+    /// Keep nothing on disk: all data is gone when the process ends.
+    #[arg(long, conflicts_with = "data_dir")]
+    pub ephemeral: bool,
+
+    /// Address that the DynamoDB endpoint binds to.
+    #[arg(long, env = "WEIR_HOST", value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub host: std::net::IpAddr,
+
+    /// Port of the DynamoDB endpoint; 0 takes a free one.
+    #[arg(long, env = "WEIR_PORT", value_name = "PORT", default_value_t = 8000)]
+    pub port: u16,
+
+    /// Port of the operators' endpoint (/livez, /readyz, /metrics), always on loopback; 0 takes a free one.
+    #[arg(long, env = "WEIR_ADMIN_PORT", value_name = "PORT", default_value_t = 9901)]
+    pub admin_port: u16,
+
+    /// Access key to accept. Default: one made at the first start and kept with the data.
+    #[arg(long, env = "WEIR_ACCESS_KEY", value_name = "KEY", requires = "secret_key")]
+    pub access_key: Option<String>,
+
+    /// Secret key that goes with --access-key.
+    #[arg(long, env = "WEIR_SECRET_KEY", value_name = "SECRET", requires = "access_key", hide_env_values = true)]
+    pub secret_key: Option<String>,
+
+    /// Accept every request that looks signed, whatever the key, without checking the signature. Only on
+    /// a loopback address.
+    #[arg(long)]
+    pub accept_any_credentials: bool,
+
+    /// Region that the endpoint says it is in.
+    #[arg(long, env = "WEIR_REGION", value_name = "REGION", default_value = "us-east-1")]
+    pub region: String,
+}
+
+/// Arguments of a tier that runs as its own process.
+#[derive(Debug, Args)]
+pub struct TierArgs {
+    /// Configuration file (TOML). Environment variables `WEIR_<TIER>_<FIELD>` override its fields.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// Address of the operators' endpoint (/livez, /readyz, /metrics); overrides `admin.listen`.
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Option<SocketAddr>,
+}
+
+/// Arguments of `weir cluster`.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// Where the fleet keeps its configuration, data and logs.
+    #[arg(long, global = true, value_name = "DIR", default_value = "weir-cluster")]
+    pub dir: PathBuf,
+
+    /// Port of the first proxy; the second gets the next one. 0 takes free ones.
+    #[arg(long, value_name = "PORT", default_value_t = 8000)]
+    pub port: u16,
+
+    /// Number of proxies.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub proxies: u8,
+
+    /// Access key to accept. Default: one made at the first start.
+    #[arg(long, env = "WEIR_ACCESS_KEY", value_name = "KEY", requires = "secret_key")]
+    pub access_key: Option<String>,
+
+    /// Secret key that goes with --access-key.
+    #[arg(long, env = "WEIR_SECRET_KEY", value_name = "SECRET", requires = "access_key", hide_env_values = true)]
+    pub secret_key: Option<String>,
+
+    /// What to do with the fleet; starts it when absent.
+    #[command(subcommand)]
+    pub command: Option<ClusterCommand>,
+}
+
+/// How a command prints what it found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// What to do with a running fleet.
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Show every process: state, process id, addresses.
+    Status {
+        /// How to print it.
+        #[arg(long, short, value_enum, default_value_t = OutputFormat::Table)]
+        output: OutputFormat,
+    },
+    /// Kill one process at once (SIGKILL), as a crash would.
+    Kill {
+        /// Name as `weir cluster status` shows it, such as storage-1.
+        node: String,
+    },
+    /// Start a process that is not running.
+    Start {
+        /// Name as `weir cluster status` shows it, such as storage-1.
+        node: String,
+    },
+    /// Delete the data of a process that is not running.
+    Wipe {
+        /// Name as `weir cluster status` shows it, such as storage-1.
+        node: String,
+    },
+    /// Stop the whole fleet gracefully.
+    Stop,
+}
