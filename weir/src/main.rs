@@ -1,1 +1,71 @@
-fn main() {}
+//! `weir`: the one binary. Each subcommand runs one tier, a whole embedded fleet, or a fleet of processes.
+
+mod admin;
+mod cli;
+mod cluster;
+mod credentials;
+mod dev;
+mod settings;
+mod telemetry;
+mod tier;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    telemetry::start_logs(&cli.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        tokio::spawn(cancel_on_signal(shutdown.clone()));
+        match cli.command {
+            Command::Dev(args) => dev::run(*args, shutdown).await,
+            Command::Proxy(args) => tier::run_proxy(args, shutdown).await,
+            Command::Gac(args) => tier::run_gac(args, shutdown).await,
+            Command::Memds(args) => tier::run_memds(args, shutdown).await,
+            Command::Storage(args) => tier::run_storage(args, shutdown).await,
+            Command::Control(args) => tier::run_control(args, shutdown).await,
+            Command::Cluster(args) => cluster::run(args, shutdown).await,
+        }
+    })
+}
+
+/// The first SIGINT or SIGTERM asks for a graceful stop; a second one ends the process at once.
+async fn cancel_on_signal(shutdown: CancellationToken) {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::error!("cannot listen for signals: only SIGKILL will stop this process");
+        return;
+    };
+    for graceful in [true, false] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if graceful {
+            tracing::info!("stopping; a second signal ends the process at once");
+            shutdown.cancel();
+        } else {
+            std::process::exit(130);
+        }
+    }
+}
