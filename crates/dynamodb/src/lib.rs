@@ -8,5 +8,11 @@
 
 pub mod api;
 pub mod error;
+pub mod item;
+pub mod item_builder;
+mod item_check;
+pub mod key;
+pub mod number;
 pub mod operation;
 pub mod table;
+pub mod value;
