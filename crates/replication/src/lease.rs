@@ -1,0 +1,57 @@
+//! The lock-free view that reader threads have of a group's lease.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use units::{NodeId, Term, Timestamp};
+
+/// One group's leadership as reader threads see it.
+///
+/// A strong read may be answered from applied state when `is_valid` was true at some moment between the
+/// request's arrival and the reading of the state.
+#[derive(Debug, Default)]
+pub struct LeaseView {
+    valid_until: AtomicU64,
+    serving: AtomicBool,
+    leader: AtomicU64,
+    term: AtomicU64,
+}
+
+impl LeaseView {
+    /// Whether this node leads, serves, and no other node can have been elected before `now`.
+    #[must_use]
+    pub fn is_valid(&self, now: Timestamp) -> bool {
+        now.as_nanos() < self.valid_until.load(Ordering::SeqCst)
+    }
+
+    /// Whether this node leads and every earlier lease is over: writes may be answered when committed,
+    /// and strong reads by `is_valid` or else by `read_index`.
+    #[must_use]
+    pub fn serving(&self) -> bool {
+        self.serving.load(Ordering::SeqCst)
+    }
+
+    /// Who leads, as far as this node knows.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        match self.leader.load(Ordering::SeqCst) {
+            0 => None,
+            node => Some(NodeId::new(node)),
+        }
+    }
+
+    /// The newest term that this node knows.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        Term::new(self.term.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn set_valid_until(&self, until: Timestamp) {
+        self.valid_until.store(until.as_nanos(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_leadership(&self, term: Term, leader: Option<NodeId>, serving: bool) {
+        self.term.store(term.get(), Ordering::SeqCst);
+        self.leader.store(leader.map_or(0, NodeId::get), Ordering::SeqCst);
+        self.serving.store(serving, Ordering::SeqCst);
+    }
+}
