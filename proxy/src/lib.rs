@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The request router: HTTP, authentication, admission, routing.
+
+pub mod routing;

@@ -1,5 +1,19 @@
 //! Routes: where each partition is, and the rules by which that knowledge is kept. Pure.
+//!
+//! Invariants: a map never holds two routes whose ranges overlap; what it holds for a range never goes
+//! back to an older version ([`Route::supersedes`] is the only rule); a cache that lost everything
+//! answers nothing wrong, it only knows less.
 
+mod node_directory;
+mod partition_map;
+pub mod placement;
+mod range_list;
 mod route;
+mod route_cache;
+mod table_routes;
 
+pub use node_directory::{NodeAddress, NodeDirectory};
+pub use partition_map::PartitionMap;
 pub use route::{KeyRange, Member, MemberKind, Route, RouteVersion};
+pub use route_cache::RouteCache;
+pub use table_routes::{Learned, TableRoutes};

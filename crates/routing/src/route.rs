@@ -26,7 +26,36 @@ impl Route {
     pub fn holds(&self, key: &[u8]) -> bool {
         self.range.contains(key)
     }
+
+    /// Whether this route replaces `other` where their ranges overlap: the one rule of what is newer.
+    ///
+    /// Versions order all routes that ever described a key, of whichever partition: a partition that
+    /// comes out of a split or merge starts with a configuration above its parents'. A known leader beats
+    /// an unknown one of the same term. The partition's number only breaks a tie that should not happen,
+    /// so that every server keeps the same one.
+    #[must_use]
+    pub fn supersedes(&self, other: &Self) -> bool {
+        let rank = |route: &Self| (route.version, route.leader.is_some(), route.partition);
+        rank(self) > rank(other)
+    }
+
+    /// Whether it can be a route at all: a range that is not empty, members, and a leader among them.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        let range = self.range.end.as_ref().is_none_or(|end| self.range.start < *end);
+        let distinct = self
+            .members
+            .iter()
+            .enumerate()
+            .all(|(at, member)| self.members[..at].iter().all(|earlier| earlier.node != member.node));
+        let leader = self.leader.is_none_or(|leader| self.members.iter().any(|member| member.node == leader));
+        range && distinct && leader && !self.members.is_empty() && self.members.len() <= MAX_MEMBERS
+    }
 }
+
+/// Replicas of one partition, at most: three zones, each with a storage replica and, while it is being
+/// replaced, its successor and a log replica. Bounds what a pushed route may carry.
+const MAX_MEMBERS: usize = 9;
 
 /// A contiguous range of storage keys: `start ≤ key < end`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

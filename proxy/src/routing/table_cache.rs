@@ -1,0 +1,58 @@
+//! Table descriptors by name. Only a newer version replaces one; only MemDS's word that a table is gone
+//! removes one.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use dynamodb::table::TableDescriptor;
+use foldhash::fast::FixedState;
+use units::TableId;
+
+/// The descriptors that this proxy has needed.
+#[derive(Debug, Default)]
+pub(super) struct TableCache {
+    by_name: DashMap<String, Arc<TableDescriptor>, FixedState>,
+}
+
+/// Descriptors at most, at about 1 KB each: 25 accounts with 2,500 tables each. Past it, one makes room.
+const CAPACITY: usize = 65_536;
+
+impl TableCache {
+    pub(super) fn by_name(&self, name: &str) -> Option<Arc<TableDescriptor>> {
+        self.by_name.get(name).map(|table| Arc::clone(&table))
+    }
+
+    /// Takes `table` in unless one of its name is known that is newer: a later table of the same name has
+    /// a greater number.
+    pub(super) fn learn(&self, table: TableDescriptor) {
+        let newest = |table: &TableDescriptor| (table.id, table.version);
+        if self.by_name(&table.name).is_some_and(|known| newest(&known) >= newest(&table)) {
+            return;
+        }
+        self.make_room();
+        let table = Arc::new(table);
+        self.by_name
+            .entry(table.name.clone())
+            .and_modify(|known| {
+                if newest(known) < newest(&table) {
+                    *known = Arc::clone(&table);
+                }
+            })
+            .or_insert(table);
+    }
+
+    /// Forgets the table of this name if it has this number.
+    pub(super) fn forget(&self, name: &str, id: TableId) {
+        self.by_name.remove_if(name, |_, known| known.id == id.get());
+    }
+
+    fn make_room(&self) {
+        if self.by_name.len() < CAPACITY {
+            return;
+        }
+        let victim = self.by_name.iter().next().map(|entry| entry.key().clone());
+        if let Some(name) = victim {
+            self.by_name.remove(&name);
+        }
+    }
+}
