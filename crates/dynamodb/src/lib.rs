@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod error;
+pub mod expression;
 pub mod item;
 pub mod item_builder;
 mod item_check;
