@@ -161,6 +161,8 @@ pub struct RangeRead {
     pub bindings: Bindings,
     /// `Select: COUNT`: count, and return no items.
     pub count_only: bool,
+    /// Names of the table's key attributes: what `Page::last_key` consists of.
+    pub key_attributes: Vec<String>,
 }
 
 /// What came of an operation. Expected outcomes are values: a failed condition is not an error.
