@@ -1,12 +1,33 @@
 //! The coalesced stream transport: one bidirectional stream per (client, server) pair, many requests
 //! per frame, deadlines, cancellation, bounded queues, back-pressure.
+//!
+//! How a call travels: the caller's task encodes it and puts it in the connection's queue under one
+//! short lock; the HTTP/2 connection's task, when it can send, takes everything that is queued as one
+//! frame (no timer delays anything); the server's stream task hands each request to the [`Service`]
+//! inline; the answer goes through a [`Responder`] into the stream's out-queue and home in the same way.
+//!
+//! What bounds it: the connection's `queue` and `in_flight`, the queues' bytes, the frames' size, the
+//! requests that a server keeps unanswered per stream, and HTTP/2's windows. A server whose answers
+//! are not read stops reading requests; so a slow reader slows itself, and nothing grows.
 
-use std::sync::Arc;
+mod calls;
+mod connection;
+mod frame;
+mod metrics;
+mod server;
+mod server_stream;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::method::{Method, Notice};
+use crate::method::Method;
+
+pub use connection::{Connection, ConnectionConfig};
+pub use server::{serve, serve_with};
+pub use server_stream::Responder;
+
+pub use frame::{MAX_PAYLOAD_BYTES, ServerLimits};
 
 /// Why a call has no answer. `Timeout` and `Disconnected` after sending are *indefinite*: the server may
 /// have executed it.
@@ -50,65 +71,18 @@ pub enum Failure {
     Internal = 6,
 }
 
-/// A cloneable handle to one server. Connects on its own, reconnects with back-off.
-#[derive(Clone, Debug)]
-pub struct Connection {
-    inner: Arc<()>,
-}
-
-impl Connection {
-    /// A handle to the server at `address` (`host:port`); connecting starts at once in the background.
-    #[must_use]
-    pub fn open(address: &str, config: ConnectionConfig) -> Self {
-        let _ = (address, config);
-        unimplemented!()
+impl Failure {
+    /// Reads the status of a response that is not 0. What a newer server calls differently is internal.
+    const fn from_status(status: u32) -> Self {
+        match status {
+            1 => Self::UnknownMethod,
+            2 => Self::Malformed,
+            3 => Self::Overloaded,
+            4 => Self::Unavailable,
+            5 => Self::DeadlineExceeded,
+            _ => Self::Internal,
+        }
     }
-
-    /// Calls `M` and waits for its answer, `deadline` at most.
-    ///
-    /// Dropping the future cancels the call at the server.
-    ///
-    /// # Errors
-    /// See [`CallError`].
-    pub async fn call<M: Method>(
-        &self,
-        request: &M::Request,
-        deadline: Duration,
-    ) -> Result<M::Response, CallError> {
-        let _ = (request, deadline, &self.inner);
-        unimplemented!()
-    }
-
-    /// Sends a one-way message.
-    ///
-    /// # Errors
-    /// `QueueFull` or `NotConnected`: not sent.
-    pub fn notify<N: Notice>(&self, message: &N::Message) -> Result<(), CallError> {
-        let _ = message;
-        unimplemented!()
-    }
-
-    /// Whether a stream is up now.
-    #[must_use]
-    pub fn is_connected(&self) -> bool {
-        unimplemented!()
-    }
-
-    /// Resolves when the next stream comes up: what must be told anew after a reconnect waits for this.
-    pub async fn reconnected(&mut self) {
-        unimplemented!()
-    }
-}
-
-/// Bounds of one connection.
-#[derive(Clone, Debug)]
-pub struct ConnectionConfig {
-    /// Who we are, for the server's logs and metrics.
-    pub name: String,
-    /// Requests and notices that may wait to be sent.
-    pub queue: usize,
-    /// Calls that may wait for their answers.
-    pub in_flight: usize,
 }
 
 /// A server's side: what it does with what arrives. Called on the connection's task: answer at once
@@ -144,41 +118,5 @@ impl Incoming {
     }
 }
 
-/// Answers one request; dropping it unanswered answers `Failure::Internal`.
-#[derive(Debug)]
-pub struct Responder {
-    inner: (),
-}
-
-impl Responder {
-    /// Answers with `M`'s response.
-    pub fn answer<M: Method>(self, response: &M::Response) {
-        let _ = (response, self.inner);
-        unimplemented!()
-    }
-
-    /// Answers with a failure.
-    pub fn fail(self, failure: Failure) {
-        let _ = failure;
-        unimplemented!()
-    }
-
-    /// Whether the caller has cancelled or gone: the work may be dropped if it has not begun.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        unimplemented!()
-    }
-}
-
-/// Serves `service` on `listener` until `shutdown`, then drains within a deadline.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: tokio::net::TcpListener,
-    service: Arc<dyn Service>,
-    shutdown: tokio_util::sync::CancellationToken,
-) -> std::io::Result<()> {
-    let _ = (listener, service, shutdown);
-    unimplemented!()
-}
+#[cfg(test)]
+mod tests;

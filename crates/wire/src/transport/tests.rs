@@ -1,0 +1,453 @@
+//! The transport against itself over loopback.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use prost::Message as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::method::{Lookup, Replicate};
+use crate::proto::routing::{LookupRequest, LookupResponse};
+use crate::proto::transport::transport_client::TransportClient;
+use crate::proto::transport::{Frame, Kind, Message};
+use crate::{clock, proto};
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// Answers a lookup of table `n` with a table of `n` bytes' decimal name; everything that arrives goes
+/// through a channel first if `held`.
+struct Echo {
+    hold: bool,
+    held: mpsc::UnboundedSender<(Incoming, Responder)>,
+    notices: mpsc::UnboundedSender<(u32, Bytes)>,
+    calls: AtomicUsize,
+    answer_bytes: usize,
+}
+
+struct Fixture {
+    address: String,
+    held: mpsc::UnboundedReceiver<(Incoming, Responder)>,
+    notices: mpsc::UnboundedReceiver<(u32, Bytes)>,
+    service: Arc<Echo>,
+    shutdown: CancellationToken,
+    server: JoinHandle<std::io::Result<()>>,
+}
+
+impl Service for Echo {
+    fn call(&self, request: Incoming, responder: Responder) {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        if self.hold {
+            self.held.send((request, responder)).expect("the test listens");
+            return;
+        }
+        let Ok(lookup) = request.decode::<Lookup>() else {
+            return responder.fail(Failure::Malformed);
+        };
+        assert_ne!(lookup.table_name, "panic", "asked to");
+        responder.answer::<Lookup>(&echo(&lookup, self.answer_bytes));
+    }
+
+    fn notice(&self, method: u32, payload: Bytes) {
+        self.notices.send((method, payload)).expect("the test listens");
+    }
+}
+
+fn echo(request: &LookupRequest, bytes: usize) -> LookupResponse {
+    let mut table = request.table.to_be_bytes().to_vec();
+    table.resize(table.len() + bytes, 0);
+    LookupResponse { table: Some(table.into()), ..LookupResponse::default() }
+}
+
+fn lookup(table: u64) -> LookupRequest {
+    LookupRequest { table, ..LookupRequest::default() }
+}
+
+async fn listen(address: &str) -> TcpListener {
+    TcpListener::bind(address).await.expect("loopback has ports")
+}
+
+async fn start(hold: bool) -> Fixture {
+    start_on(listen("127.0.0.1:0").await, hold, 0, ServerLimits::default())
+}
+
+fn start_on(listener: TcpListener, hold: bool, answer_bytes: usize, limits: ServerLimits) -> Fixture {
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let (held_sender, held) = mpsc::unbounded_channel();
+    let (notice_sender, notices) = mpsc::unbounded_channel();
+    let service = Arc::new(Echo {
+        hold,
+        held: held_sender,
+        notices: notice_sender,
+        calls: AtomicUsize::new(0),
+        answer_bytes,
+    });
+    let shutdown = CancellationToken::new();
+    let serving: Arc<dyn Service> = Arc::<Echo>::clone(&service);
+    let server = tokio::spawn(serve_with(listener, serving, shutdown.clone(), limits));
+    Fixture { address, held, notices, service, shutdown, server }
+}
+
+fn connect(fixture: &Fixture) -> Connection {
+    Connection::open(&fixture.address, ConnectionConfig::named("test"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_concurrent_calls_share_a_stream_and_each_gets_its_own_answer() {
+    let fixture = start(false).await;
+    let connection = connect(&fixture);
+    let tasks = (0..8_u64).map(|task| {
+        let connection = connection.clone();
+        tokio::spawn(async move {
+            let calls = (0..500).map(|call| {
+                let connection = &connection;
+                async move {
+                    let request = lookup(task * 1000 + call);
+                    let answer = connection.call::<Lookup>(&request, LONG).await;
+                    assert_eq!(answer, Ok(echo(&request, 0)));
+                }
+            });
+            join_all(calls).await;
+        })
+    });
+    for task in tasks {
+        task.await.expect("every answer was right");
+    }
+    assert_eq!(fixture.service.calls.load(Ordering::SeqCst), 4000);
+    assert_eq!(connection.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_detached_call_runs_its_callback_with_the_answer() {
+    let fixture = start(false).await;
+    let connection = connect(&fixture);
+    let (sender, answer) = oneshot::channel();
+    connection
+        .call_detached::<Lookup>(&lookup(7), LONG, |answer| sender.send(answer).expect("the test waits"))
+        .expect("there is room");
+    assert_eq!(answer.await.expect("it ran"), Ok(echo(&lookup(7), 0)));
+}
+
+#[tokio::test]
+async fn notices_arrive_in_order() {
+    let mut fixture = start(false).await;
+    let connection = connect(&fixture);
+    for from_node in 0..100 {
+        let envelope = proto::replication::Envelope { from_node, ..Default::default() };
+        connection.notify::<Replicate>(&envelope).expect("there is room");
+    }
+    for from_node in 0..100 {
+        let (method, payload) = fixture.notices.recv().await.expect("a hundred were sent");
+        let envelope = proto::replication::Envelope::decode(payload).expect("as it was sent");
+        assert_eq!((method, envelope.from_node), (<Replicate as crate::method::Notice>::NUMBER, from_node));
+    }
+}
+
+#[tokio::test]
+async fn calls_made_before_the_server_listens_wait_for_it() {
+    let listener = listen("127.0.0.1:0").await;
+    let address = listener.local_addr().expect("it is bound").to_string();
+    drop(listener);
+    let connection = Connection::open(&address, ConnectionConfig::named("test"));
+    let request = lookup(1);
+    let (answer, _fixture) = tokio::join!(connection.call::<Lookup>(&request, LONG), async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        start_on(listen(&address).await, false, 0, ServerLimits::default())
+    });
+    assert_eq!(answer, Ok(echo(&lookup(1), 0)));
+}
+
+#[tokio::test]
+async fn calls_to_a_server_that_never_listens_fail_as_not_sent() {
+    let listener = listen("127.0.0.1:0").await;
+    let address = listener.local_addr().expect("it is bound").to_string();
+    drop(listener);
+    let connection = Connection::open(&address, ConnectionConfig::named("test"));
+    let soon = Duration::from_millis(30);
+    assert_eq!(connection.call::<Lookup>(&lookup(1), soon).await, Err(CallError::NotConnected));
+    let broken = Connection::open("not an address", ConnectionConfig::named("test"));
+    assert_eq!(broken.call::<Lookup>(&lookup(1), LONG).await, Err(CallError::NotConnected));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_server_fails_its_calls_at_once_and_is_found_again() {
+    let mut fixture = start(true).await;
+    let mut connection = connect(&fixture);
+    connection.reconnected().await;
+    let call = tokio::spawn({
+        let connection = connection.clone();
+        async move { connection.call::<Lookup>(&lookup(1), LONG).await }
+    });
+    let (_request, _responder) = fixture.held.recv().await.expect("the call arrives");
+    fixture.server.abort();
+
+    assert_eq!(call.await.expect("it ends"), Err(CallError::Disconnected));
+    let while_down = connection.call::<Lookup>(&lookup(2), LONG).await;
+    assert_eq!(while_down, Err(CallError::NotConnected));
+
+    let _again = start_on(listen(&fixture.address).await, false, 0, ServerLimits::default());
+    connection.reconnected().await;
+    assert_eq!(connection.call::<Lookup>(&lookup(3), LONG).await, Ok(echo(&lookup(3), 0)));
+}
+
+#[tokio::test]
+async fn calls_beyond_in_flight_are_refused_and_not_sent() {
+    let mut fixture = start(true).await;
+    let config = ConnectionConfig { in_flight: 3, ..ConnectionConfig::named("test") };
+    let connection = Connection::open(&fixture.address, config);
+    let calls: Vec<_> = (0..3)
+        .map(|n| {
+            let connection = connection.clone();
+            tokio::spawn(async move { connection.call::<Lookup>(&lookup(n), LONG).await })
+        })
+        .collect();
+    let mut responders = Vec::new();
+    for _ in 0..3 {
+        responders.push(fixture.held.recv().await.expect("three fit"));
+    }
+    assert_eq!(connection.call::<Lookup>(&lookup(9), LONG).await, Err(CallError::QueueFull));
+    for (request, responder) in responders {
+        let request = request.decode::<Lookup>().expect("well-formed");
+        responder.answer::<Lookup>(&echo(&request, 0));
+    }
+    for call in calls {
+        assert!(call.await.expect("it ends").is_ok());
+    }
+    assert_eq!(fixture.service.calls.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_before_anything_is_sent() {
+    let listener = listen("127.0.0.1:0").await;
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let config = ConnectionConfig { queue: 2, ..ConnectionConfig::named("test") };
+    // Nobody accepts the stream yet, so everything stays queued.
+    let connection = Connection::open(&address, config);
+    let envelope = proto::replication::Envelope::default();
+    assert_eq!(connection.notify::<Replicate>(&envelope), Ok(()));
+    assert_eq!(connection.notify::<Replicate>(&envelope), Ok(()));
+    assert_eq!(connection.notify::<Replicate>(&envelope), Err(CallError::QueueFull));
+    assert_eq!(connection.call::<Lookup>(&lookup(1), LONG).await, Err(CallError::QueueFull));
+}
+
+#[tokio::test]
+async fn a_call_ends_at_its_deadline_and_the_server_learns_it() {
+    let mut fixture = start(true).await;
+    let mut connection = connect(&fixture);
+    connection.reconnected().await;
+    let started = clock::now();
+    let answer = connection.call::<Lookup>(&lookup(1), Duration::from_millis(60)).await;
+    assert_eq!(answer, Err(CallError::Timeout));
+    assert!(clock::now().since(started) >= Duration::from_millis(60));
+    let (request, responder) = fixture.held.recv().await.expect("it was sent");
+    assert!(request.deadline <= Duration::from_millis(60));
+    until(|| responder.is_cancelled()).await;
+}
+
+#[tokio::test]
+async fn dropping_the_future_cancels_the_call_at_the_server() {
+    let mut fixture = start(true).await;
+    let connection = connect(&fixture);
+    let call = tokio::spawn({
+        let connection = connection.clone();
+        async move { connection.call::<Lookup>(&lookup(1), LONG).await }
+    });
+    let (_request, responder) = fixture.held.recv().await.expect("it arrives");
+    assert!(!responder.is_cancelled());
+    call.abort();
+    until(|| responder.is_cancelled()).await;
+    // Its answer goes nowhere, and disturbs nobody.
+    responder.answer::<Lookup>(&echo(&lookup(1), 0));
+    assert_eq!(connection.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn failures_panics_and_dropped_responders_answer_one_call_each() {
+    let fixture = start(false).await;
+    let connection = connect(&fixture);
+    let panicking = LookupRequest { table_name: "panic".to_owned(), ..LookupRequest::default() };
+    let panicked = connection.call::<Lookup>(&panicking, LONG).await;
+    assert_eq!(panicked, Err(CallError::Failed(Failure::Internal)));
+    assert_eq!(connection.call::<Lookup>(&lookup(2), LONG).await, Ok(echo(&lookup(2), 0)));
+
+    let mut holding = start(true).await;
+    let connection = connect(&holding);
+    let request = lookup(1);
+    let call = connection.call::<Lookup>(&request, LONG);
+    let (answer, ()) = tokio::join!(call, async {
+        drop(holding.held.recv().await.expect("it arrives"));
+    });
+    assert_eq!(answer, Err(CallError::Failed(Failure::Internal)));
+    let call = connection.call::<Lookup>(&request, LONG);
+    let (answer, ()) = tokio::join!(call, async {
+        let (_request, responder) = holding.held.recv().await.expect("it arrives");
+        responder.fail(Failure::Overloaded);
+    });
+    assert_eq!(answer, Err(CallError::Failed(Failure::Overloaded)));
+}
+
+#[tokio::test]
+async fn a_request_whose_deadline_has_passed_is_not_started() {
+    let fixture = start(false).await;
+    let (frames, mut answers) = raw_stream(&fixture.address).await;
+    frames.send(frame([request(1, 0)])).await.expect("the stream is up");
+    let answer = answers.message().await.expect("the stream holds").expect("it answers");
+    assert_eq!(answer.messages[0].status, Failure::DeadlineExceeded as u32);
+    assert_eq!(fixture.service.calls.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn an_undecodable_stream_costs_only_itself() {
+    let fixture = start(false).await;
+    let connection = connect(&fixture);
+    assert!(connection.call::<Lookup>(&lookup(1), LONG).await.is_ok());
+    let mut garbage = TcpStream::connect(&fixture.address).await.expect("it listens");
+    tokio::io::AsyncWriteExt::write_all(&mut garbage, &[0xff; 4096]).await.expect("sent");
+    drop(garbage);
+    assert!(connection.call::<Lookup>(&lookup(2), LONG).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_client_that_reads_no_answers_is_read_no_further() {
+    const ANSWER: usize = 64 * 1024;
+    const SENT: u64 = 2000;
+    let limits = ServerLimits { queued_bytes: 1024 * 1024, ..ServerLimits::default() };
+    let fixture = start_on(listen("127.0.0.1:0").await, false, ANSWER, limits);
+    let (frames, mut answers) = raw_stream(&fixture.address).await;
+    let feeding = tokio::spawn(async move {
+        for id in 1..=SENT {
+            frames.send(frame([request(id, 60_000_000)])).await.expect("the stream is up");
+        }
+        frames
+    });
+    // The window of 64 KiB (a plain client's), the queue of 1 MiB and a chunk or two under way are all
+    // that may be held: 128 MB of answers were asked for.
+    let held = settled(|| fixture.service.calls.load(Ordering::SeqCst)).await;
+    assert!(held < 60, "{held} answers of 64 KiB are held for a client that does not read");
+    let mut received = 0;
+    while received < SENT {
+        let frame = answers.message().await.expect("the stream holds").expect("more are due");
+        received += frame.messages.len() as u64;
+    }
+    drop(feeding.await.expect("all were sent"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopping_server_answers_what_is_in_flight_and_takes_nothing_new() {
+    let mut fixture = start(true).await;
+    let mut connection = connect(&fixture);
+    connection.reconnected().await;
+    let call = tokio::spawn({
+        let connection = connection.clone();
+        async move { connection.call::<Lookup>(&lookup(1), LONG).await }
+    });
+    let (_request, responder) = fixture.held.recv().await.expect("it arrives");
+    fixture.shutdown.cancel();
+    until(|| !connection.is_connected()).await;
+    assert_eq!(connection.call::<Lookup>(&lookup(2), LONG).await, Err(CallError::NotConnected));
+    responder.answer::<Lookup>(&echo(&lookup(1), 0));
+    assert_eq!(call.await.expect("it ends"), Ok(echo(&lookup(1), 0)));
+    fixture.server.await.expect("it ends").expect("without an error");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopping_server_waits_for_unanswered_calls_only_so_long() {
+    let limits = ServerLimits { drain: Duration::from_millis(100), ..ServerLimits::default() };
+    let mut fixture = start_on(listen("127.0.0.1:0").await, true, 0, limits);
+    let connection = connect(&fixture);
+    let call = tokio::spawn({
+        let connection = connection.clone();
+        async move { connection.call::<Lookup>(&lookup(1), LONG).await }
+    });
+    let (_request, responder) = fixture.held.recv().await.expect("it arrives");
+    fixture.shutdown.cancel();
+    assert_eq!(call.await.expect("it ends"), Err(CallError::Disconnected));
+    fixture.server.await.expect("it ends").expect("without an error");
+    assert!(responder.is_cancelled());
+}
+
+#[tokio::test]
+async fn an_idle_server_stops_at_once() {
+    let fixture = start(false).await;
+    let mut connection = connect(&fixture);
+    connection.reconnected().await;
+    let started = clock::now();
+    fixture.shutdown.cancel();
+    fixture.server.await.expect("it ends").expect("without an error");
+    assert!(clock::now().since(started) < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn the_last_handles_drop_closes_the_stream() {
+    let mut fixture = start(true).await;
+    let connection = connect(&fixture);
+    let answered = Arc::new(AtomicBool::new(false));
+    connection
+        .call_detached::<Lookup>(&lookup(1), LONG, {
+            let answered = Arc::clone(&answered);
+            move |answer| answered.store(answer == Err(CallError::Disconnected), Ordering::SeqCst)
+        })
+        .expect("there is room");
+    let (_request, responder) = fixture.held.recv().await.expect("it arrives");
+    drop(connection);
+    until(|| answered.load(Ordering::SeqCst) && responder.is_cancelled()).await;
+}
+
+#[tokio::test]
+async fn payloads_up_to_the_bound_pass_and_larger_ones_are_refused() {
+    let fixture = start(false).await;
+    let connection = connect(&fixture);
+    let with_key = |bytes| LookupRequest { key: vec![7; bytes].into(), ..lookup(1) };
+    assert!(connection.call::<Lookup>(&with_key(MAX_PAYLOAD_BYTES - 64), LONG).await.is_ok());
+    let refused = connection.call::<Lookup>(&with_key(MAX_PAYLOAD_BYTES), LONG).await;
+    assert_eq!(refused, Err(CallError::Failed(Failure::Malformed)));
+}
+
+fn request(id: u64, deadline_us: u64) -> Message {
+    let payload = lookup(id).encode_to_vec().into();
+    Message { id, kind: Kind::Request.into(), method: 10, status: 0, deadline_us, payload }
+}
+
+fn frame<const N: usize>(messages: [Message; N]) -> Frame {
+    Frame { messages: messages.to_vec() }
+}
+
+async fn raw_stream(address: &str) -> (mpsc::Sender<Frame>, tonic::Streaming<Frame>) {
+    let (sender, receiver) = mpsc::channel(1);
+    let mut client = TransportClient::connect(format!("http://{address}"))
+        .await
+        .expect("it listens")
+        .max_decoding_message_size(64 * 1024 * 1024);
+    let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    (sender, client.open(stream).await.expect("it accepts").into_inner())
+}
+
+/// Waits for what is bound to come true; a hang is the test's failure.
+async fn until(condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(LONG, waiting).await.expect("it comes true");
+}
+
+/// A count that has not moved for a while: only a count that wrongly moves on could mislead this, and
+/// then the test's bound catches it.
+async fn settled(count: impl Fn() -> usize) -> usize {
+    let mut last = 0;
+    let mut unchanged = 0;
+    while unchanged < 20 || last == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let now = count();
+        unchanged = if now == last { unchanged + 1 } else { 0 };
+        last = now;
+    }
+    last
+}
