@@ -26,6 +26,8 @@ pub struct Recovered {
     pub origin: Origin,
     /// Who belongs to the group, as of the last applied entry.
     pub membership: Membership,
+    /// The entry that made it so; changes up to here are not applied again.
+    pub membership_at: LogIndex,
     /// Term, vote and commit index.
     pub hard_state: HardState,
     /// What the shell's checkpoint covers: entries up to here are not handed out again.
@@ -51,6 +53,7 @@ impl Recovered {
         Self {
             origin,
             membership: Membership::of_voters(voters),
+            membership_at: LogIndex::default(),
             hard_state: HardState::default(),
             checkpoint: Position::default(),
             entries: Vec::new(),
