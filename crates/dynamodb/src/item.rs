@@ -222,10 +222,6 @@ impl<'a> ItemView<'a> {
 pub struct ValueRef<'a>(&'a [u8]);
 
 impl<'a> ValueRef<'a> {
-    pub(crate) const fn new(encoded: &'a [u8]) -> Self {
-        Self(encoded)
-    }
-
     /// The encoded value: tag and payload.
     pub(crate) const fn encoded(self) -> &'a [u8] {
         self.0

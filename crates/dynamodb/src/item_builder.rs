@@ -48,9 +48,9 @@ pub enum BuildError {
     /// Two attributes of one map have this name.
     #[error("duplicate attribute name {0}")]
     DuplicateName(String),
-    /// Two elements of a set are equal.
+    /// Two elements of a set are equal: all of them, as they were written.
     #[error("duplicate set element")]
-    DuplicateElement,
+    DuplicateElement(Vec<Vec<u8>>),
     /// A name of more than 65,535 bytes.
     #[error("Attribute name is too large, must be less than 65536 bytes")]
     NameTooLong,
@@ -286,7 +286,11 @@ impl ItemBuilder {
             let name = key(pair[0].0, pair[0].1);
             return Err(match container.kind {
                 ContainerKind::Map => BuildError::DuplicateName(String::from_utf8_lossy(name).into_owned()),
-                _ => BuildError::DuplicateElement,
+                _ => BuildError::DuplicateElement(
+                    (0..starts.len())
+                        .map(|index| buffer[starts[index]..end_of(index, starts)].to_vec())
+                        .collect(),
+                ),
             });
         }
         scratch.clear();

@@ -7,13 +7,17 @@
 //! encoded items, storage keys and expression texts travel.
 
 pub mod api;
+pub mod capacity;
 pub mod error;
+pub mod execute;
 pub mod expression;
 pub mod item;
 pub mod item_builder;
 mod item_check;
+pub mod json;
 pub mod key;
 pub mod number;
 pub mod operation;
+pub mod size;
 pub mod table;
 pub mod value;
