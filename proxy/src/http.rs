@@ -1,0 +1,55 @@
+//! The HTTP front door: what reaches a [`Handler`] is one complete, well-framed `POST /`, and what it
+//! answers goes out with DynamoDB's headers.
+//!
+//! hyper parses; everything here only refuses. Four parts: a guard under hyper that refuses what hyper
+//! would repair silently, the server with its caps and its drain, the body with its deadlines, and the
+//! responses.
+
+mod body;
+mod framing_guard;
+mod in_flight;
+mod request_id;
+mod response;
+mod server;
+
+use std::future::Future;
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+use hyper::header::HeaderValue;
+use units::Timestamp;
+
+pub use request_id::RequestId;
+pub(crate) use server::Server;
+#[cfg(test)]
+mod tests;
+
+/// One complete request.
+#[derive(Debug)]
+pub struct Received {
+    /// The headers, as they came.
+    pub headers: HeaderMap,
+    /// `Host` of HTTP/1.1, `:authority` of HTTP/2.
+    pub host: HeaderValue,
+    /// The whole body.
+    pub body: Bytes,
+    /// When its last byte had arrived; the request's only reading of the clock.
+    pub arrived: Timestamp,
+    /// What the answer, the logs and `weir explain` call it.
+    pub id: RequestId,
+}
+
+/// What goes back: DynamoDB's JSON with its status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// JSON.
+    pub body: Bytes,
+}
+
+/// Answers requests.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request. A panic in it costs this request only.
+    fn handle(&self, request: Received) -> impl Future<Output = Answer> + Send;
+}

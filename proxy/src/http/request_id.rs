@@ -1,0 +1,114 @@
+//! `x-amzn-RequestId`: 52 characters, as DynamoDB's are.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hyper::header::HeaderValue;
+
+/// Characters of an id: 32 bytes in base 32.
+const LENGTH: usize = 52;
+
+/// Base 32 with the extended hexadecimal alphabet (RFC 4648 §7), which DynamoDB's ids use.
+const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHIJKLMNOPQRSTUV";
+
+/// One request's id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestId([u8; LENGTH]);
+
+impl RequestId {
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("the alphabet is ASCII")
+    }
+
+    /// As a header's value.
+    pub(crate) fn header_value(&self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.0).expect("the alphabet is made of visible characters")
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Draws ids: no two alike in one process, and none guessed from another process's.
+#[derive(Debug)]
+pub struct RequestIds {
+    process: u128,
+    drawn: AtomicU64,
+}
+
+impl RequestIds {
+    /// A sequence of its own for each `process` number, which should be random.
+    #[must_use]
+    pub const fn new(process: u128) -> Self {
+        Self { process, drawn: AtomicU64::new(0) }
+    }
+
+    /// The next id.
+    #[must_use]
+    pub fn next(&self) -> RequestId {
+        let number = self.drawn.fetch_add(1, Ordering::Relaxed);
+        let [low, high] = [self.process as u64, (self.process >> 64) as u64];
+        let mut bytes = [0; 32];
+        // `mix` is a bijection, so the first word alone tells this process's ids apart; it goes first
+        // because people compare the beginnings of ids.
+        bytes[..8].copy_from_slice(&mix(number ^ low).to_be_bytes());
+        bytes[8..16].copy_from_slice(&mix(number.wrapping_add(high)).to_be_bytes());
+        bytes[16..].copy_from_slice(&self.process.to_be_bytes());
+        RequestId(encode(&bytes))
+    }
+}
+
+/// SplitMix64's output function.
+const fn mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+fn encode(bytes: &[u8; 32]) -> [u8; LENGTH] {
+    let mut text = [0; LENGTH];
+    let (mut pending, mut bits, mut at) = (0_u32, 0, 0);
+    for &byte in bytes {
+        pending = (pending << 8) | u32::from(byte);
+        bits += 8;
+        while bits >= 5 {
+            bits -= 5;
+            text[at] = ALPHABET[(pending >> bits) as usize & 31];
+            at += 1;
+        }
+        pending &= (1 << bits) - 1;
+    }
+    // 256 bits leave one bit for the last character.
+    text[at] = ALPHABET[(pending << (5 - bits)) as usize & 31];
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_52_upper_case_characters_and_never_repeat() {
+        let ids = RequestIds::new(0x0123_4567_89AB_CDEF_0011_2233_4455_6677);
+        let drawn: BTreeSet<String> = (0..10_000).map(|_| ids.next().to_string()).collect();
+        assert_eq!(drawn.len(), 10_000);
+        for id in drawn {
+            assert_eq!(id.len(), 52);
+            assert!(id.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Responses with DynamoDB's headers.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use dynamodb::api::error_body;
+use dynamodb::error::{ApiError, ErrorKind};
+
+use super::Answer;
+use super::request_id::RequestId;
+
+pub(super) type HttpResponse = Response<Full<Bytes>>;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const CRC32: HeaderName = HeaderName::from_static("x-amz-crc32");
+const JSON_1_0: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.0");
+/// What DynamoDB calls itself.
+const SERVER: HeaderValue = HeaderValue::from_static("Server");
+/// DynamoDB's answer to what is no operation at all.
+const UNKNOWN_OPERATION: &[u8] = b"<UnknownOperationException/>\n";
+/// How long a browser may remember the answer to a pre-flight, as DynamoDB's: two days.
+const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("172800");
+
+/// The content types that DynamoDB's clients speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ContentType {
+    Json10,
+    Json11,
+    Json,
+}
+
+impl ContentType {
+    /// Reads `Content-Type`, parameters aside.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+        match value.split(';').next()?.trim() {
+            "application/x-amz-json-1.0" => Some(Self::Json10),
+            "application/x-amz-json-1.1" => Some(Self::Json11),
+            "application/json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    const fn value(self) -> HeaderValue {
+        match self {
+            Self::Json10 => JSON_1_0,
+            Self::Json11 => HeaderValue::from_static("application/x-amz-json-1.1"),
+            Self::Json => HeaderValue::from_static("application/json"),
+        }
+    }
+}
+
+/// An exception as an answer.
+pub(crate) fn exception(error: &ApiError) -> Answer {
+    Answer { status: error.kind.http_status(), body: error_body(error, None).into() }
+}
+
+/// `answer` over HTTP.
+pub(super) fn json(answer: Answer, id: &RequestId, content_type: ContentType) -> HttpResponse {
+    let checksum = crc32fast::hash(&answer.body);
+    let mut response = Response::new(Full::new(answer.body));
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).expect("exceptions have valid statuses");
+    let headers = response.headers_mut();
+    headers.reserve(6);
+    headers.insert(header::SERVER, SERVER);
+    headers.insert(header::CONTENT_TYPE, content_type.value());
+    headers.insert(REQUEST_ID, id.header_value());
+    headers.insert(CRC32, HeaderValue::from(checksum));
+    response
+}
+
+/// An exception over HTTP, and the end of the connection.
+pub(super) fn refusal(
+    kind: ErrorKind,
+    message: &'static str,
+    id: &RequestId,
+) -> HttpResponse {
+    closing(json(exception(&ApiError::new(kind, message)), id, ContentType::Json10))
+}
+
+/// A request that is not HTTP as we accept it.
+pub(super) fn bad_request(id: &RequestId) -> HttpResponse {
+    refusal(ErrorKind::Serialization, "", id)
+}
+
+/// `GET /`: what load balancers and curious people ask.
+pub(super) fn healthy(region: &str, id: &RequestId) -> HttpResponse {
+    text(StatusCode::OK, format!("healthy: dynamodb.{region}.amazonaws.com ").into(), id)
+}
+
+/// Whatever is not `POST /` with JSON.
+pub(super) fn unknown_operation(id: &RequestId) -> HttpResponse {
+    text(StatusCode::NOT_FOUND, Bytes::from_static(UNKNOWN_OPERATION), id)
+}
+
+/// A browser's pre-flight.
+pub(super) fn preflight(asked: &HeaderMap, id: &RequestId) -> HttpResponse {
+    let mut response = text(StatusCode::OK, Bytes::new(), id);
+    let headers = response.headers_mut();
+    allow_any_origin(headers);
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS);
+    for (request, answer) in [
+        (header::ACCESS_CONTROL_REQUEST_HEADERS, header::ACCESS_CONTROL_ALLOW_HEADERS),
+        (header::ACCESS_CONTROL_REQUEST_METHOD, header::ACCESS_CONTROL_ALLOW_METHODS),
+    ] {
+        if let Some(value) = asked.get(request) {
+            headers.insert(answer, value.clone());
+        }
+    }
+    response
+}
+
+/// Lets a browser's script read the answer: it had to sign the request, so it may.
+pub(super) fn allow_any_origin(headers: &mut HeaderMap) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("x-amzn-RequestId,x-amz-crc32,Date"),
+    );
+}
+
+/// Marks the connection as ended after this response.
+pub(super) fn closing(mut response: HttpResponse) -> HttpResponse {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn text(status: StatusCode, body: Bytes, id: &RequestId) -> HttpResponse {
+    let checksum = crc32fast::hash(&body);
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::SERVER, SERVER);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(REQUEST_ID, id.header_value());
+    headers.insert(CRC32, HeaderValue::from(checksum));
+    response
+}

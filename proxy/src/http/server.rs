@@ -1,0 +1,273 @@
+//! Accepts connections, turns what arrives into requests, and drains when asked to stop.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use units::Timestamp;
+
+use dynamodb::error::ErrorKind;
+
+use super::body::{self, BodyError, BodyLimits};
+use super::framing_guard::{GuardedStream, PhaseDeadlines};
+use super::in_flight::BytesInFlight;
+use super::request_id::{RequestId, RequestIds};
+use super::response::{self, ContentType, HttpResponse};
+use super::{Handler, Received};
+use crate::config::HttpConfig;
+use crate::metrics as names;
+
+/// Wait after `accept` failed, which it does when descriptors run out: trying at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Streams of one HTTP/2 connection at a time. Small, so that one connection cannot take the place of a
+/// hundred, and refused streams are retried by every client.
+const HTTP2_STREAMS: u32 = 32;
+
+/// HTTP/2 windows: what one stream and one connection may send ahead of our reading.
+const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
+const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// A server around one handler.
+pub(crate) struct Server<H> {
+    handler: Arc<H>,
+    config: HttpConfig,
+    region: String,
+    ids: RequestIds,
+    bytes: Arc<BytesInFlight>,
+    working: Semaphore,
+}
+
+impl<H: Handler> Server<H> {
+    pub(crate) fn new(handler: Arc<H>, config: HttpConfig, region: String, process: u128) -> Arc<Self> {
+        Arc::new(Self {
+            handler,
+            region,
+            ids: RequestIds::new(process),
+            bytes: BytesInFlight::new(config.max_bytes_in_flight),
+            working: Semaphore::new(config.max_concurrent_requests),
+            config,
+        })
+    }
+
+    /// Serves until `shutdown`; then accepts nothing more, and gives what is in progress the drain
+    /// deadline.
+    pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: CancellationToken) {
+        let graceful = GracefulShutdown::new();
+        let connections = TaskTracker::new();
+        let abandon = CancellationToken::new();
+        let slots = Arc::new(Semaphore::new(self.config.max_connections));
+        while let Some((stream, slot)) = accept(&listener, &slots, &shutdown).await {
+            let connection = Arc::clone(&self).connection(stream, graceful.watcher(), slot);
+            connections.spawn(abandon.clone().run_until_cancelled_owned(connection));
+        }
+        drop(listener);
+        connections.close();
+        let drain = Duration::from_millis(self.config.drain_deadline_ms);
+        if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+            tracing::warn!(connections = connections.len(), "requests abandoned at shutdown");
+        }
+        abandon.cancel();
+        connections.wait().await;
+    }
+
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        watcher: Watcher,
+        slot: OwnedSemaphorePermit,
+    ) {
+        metrics::gauge!(names::CONNECTIONS).increment(1);
+        // Answers are one write each: waiting to fill a packet would only add latency.
+        let _ = stream.set_nodelay(true);
+        let guarded = GuardedStream::new(stream, self.deadlines(), self.config.max_head_bytes);
+        let server = Arc::clone(&self);
+        // HTTP/2 answers its streams in tasks of their own, which keep the server alive.
+        let service = service_fn(move |request| Arc::clone(&server).respond(request));
+        let builder = self.builder();
+        let served = watcher.watch(builder.serve_connection(TokioIo::new(guarded), service)).await;
+        if let Err(error) = served {
+            tracing::debug!(error = %error, "connection ended");
+        }
+        metrics::gauge!(names::CONNECTIONS).decrement(1);
+        drop(slot);
+    }
+
+    fn deadlines(&self) -> PhaseDeadlines {
+        PhaseDeadlines {
+            head: Duration::from_millis(self.config.head_deadline_ms),
+            idle: Duration::from_millis(self.config.idle_deadline_ms),
+        }
+    }
+
+    fn builder(&self) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            // The guard's deadlines count from a head's first byte; hyper's would count idle time too.
+            .header_read_timeout(None)
+            .max_headers(self.config.max_headers)
+            .max_buf_size(self.config.max_head_bytes.max(MIN_READ_BUFFER));
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(HTTP2_STREAMS)
+            .initial_stream_window_size(HTTP2_STREAM_WINDOW)
+            .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+            .max_header_list_size(u32::try_from(self.config.max_head_bytes).unwrap_or(u32::MAX));
+        builder
+    }
+
+    /// Answers one request, whatever happens in it.
+    async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Result<HttpResponse, Infallible> {
+        let id = self.ids.next();
+        let from_browser = request.headers().contains_key(header::ORIGIN);
+        let answered = AssertUnwindSafe(self.answer(request, id)).catch_unwind().await;
+        let mut response = answered.unwrap_or_else(|_| {
+            // The panic hook has said where.
+            tracing::error!(request = %id, "a request panicked");
+            metrics::counter!(names::PANICS).increment(1);
+            response::refusal(ErrorKind::InternalServerError, "Internal server error", &id)
+        });
+        if from_browser {
+            response::allow_any_origin(response.headers_mut());
+        }
+        Ok(response)
+    }
+
+    async fn answer(&self, request: Request<Incoming>, id: RequestId) -> HttpResponse {
+        // Cheap refusals first: what is no request for DynamoDB waits for nothing and reads no body.
+        let Some(host) = single_host(&request) else {
+            return response::bad_request(&id);
+        };
+        if let Some(answer) = self.without_operation(&request, &id) {
+            return answer;
+        }
+        let Some(content_type) = ContentType::of(request.headers()) else {
+            return response::closing(response::unknown_operation(&id));
+        };
+        // Then a place to work in. Waiting here stops reading from this connection, so the kernel's
+        // buffers push back on the sender; who has waited past the target is shed before any of the
+        // expensive steps.
+        let Some(_working) = self.place().await else {
+            metrics::counter!(names::SHED, "reason" => "queue").increment(1);
+            return response::refusal(ErrorKind::ServiceUnavailable, "Service is too busy", &id);
+        };
+        let begun = wire::clock::now();
+        let (parts, incoming) = request.into_parts();
+        let mut held = self.bytes.hold();
+        let body = match body::read(incoming, &self.body_limits(), &mut held, begun).await {
+            Ok(body) => body,
+            Err(error) => return refused_body(error, &id),
+        };
+        let arrived = self.arrival(begun, &body);
+        let received = Received { headers: parts.headers, host, body, arrived, id };
+        response::json(self.handler.handle(received).await, &id, content_type)
+    }
+
+    /// The answer to what names no operation.
+    fn without_operation(&self, request: &Request<Incoming>, id: &RequestId) -> Option<HttpResponse> {
+        let root = request.uri().path() == "/" && request.uri().query().is_none_or(str::is_empty);
+        match *request.method() {
+            Method::POST if root => None,
+            Method::GET | Method::HEAD if root => Some(response::healthy(&self.region, id)),
+            Method::OPTIONS if root => Some(response::preflight(request.headers(), id)),
+            _ => Some(response::closing(response::unknown_operation(id))),
+        }
+    }
+
+    async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        if let Ok(place) = self.working.try_acquire() {
+            return Some(place);
+        }
+        let target = Duration::from_millis(self.config.queue_delay_target_ms);
+        tokio::time::timeout(target, self.working.acquire()).await.ok()?.ok()
+    }
+
+    fn body_limits(&self) -> BodyLimits {
+        BodyLimits {
+            max_bytes: self.config.max_body_bytes,
+            deadline: Duration::from_millis(self.config.body_deadline_ms),
+            min_rate: self.config.min_body_bytes_per_second,
+        }
+    }
+
+    /// Now, for the request's own deadline. The clock is read again only for a body large enough to have
+    /// taken time.
+    fn arrival(&self, begun: Timestamp, body: &[u8]) -> Timestamp {
+        if body.len() <= SMALL_BODY { begun } else { wire::clock::now() }
+    }
+}
+
+/// hyper's smallest read buffer.
+const MIN_READ_BUFFER: usize = 8192;
+
+/// A body that comes with its head's packet.
+const SMALL_BODY: usize = 1024;
+
+/// The next connection and its slot; none once shut down. While all slots are taken nothing is accepted:
+/// clients wait in the kernel's queue, and then elsewhere.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    shutdown: &CancellationToken,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let next = async {
+        let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => return (stream, slot),
+                Err(error) => {
+                    tracing::warn!(error = %error, "accept failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    };
+    shutdown.run_until_cancelled(next).await
+}
+
+/// The one host that the request names: what its signature covers.
+fn single_host(request: &Request<Incoming>) -> Option<HeaderValue> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let header = hosts.next();
+    if hosts.next().is_some() {
+        return None;
+    }
+    let authority = request.uri().authority();
+    match (request.version(), header, authority) {
+        // The guard let no absolute-form target pass; this is the same rule for whoever removes it.
+        (Version::HTTP_10 | Version::HTTP_11, Some(host), None) => Some(host.clone()),
+        (Version::HTTP_2, None, Some(authority)) => HeaderValue::from_str(authority.as_str()).ok(),
+        (Version::HTTP_2, Some(host), None) => Some(host.clone()),
+        (Version::HTTP_2, Some(host), Some(authority)) => {
+            (host.as_bytes() == authority.as_str().as_bytes()).then(|| host.clone())
+        }
+        _ => None,
+    }
+}
+
+fn refused_body(error: BodyError, id: &RequestId) -> HttpResponse {
+    let (kind, message, reason) = match error {
+        BodyError::TooLarge => (ErrorKind::RequestEntityTooLarge, "", "body too large"),
+        BodyError::TooSlow => (ErrorKind::RequestTimeout, "", "body too slow"),
+        BodyError::NoRoom => (ErrorKind::ServiceUnavailable, "Service is too busy", "bytes in flight"),
+        BodyError::Broken => (ErrorKind::Serialization, "", "body broken"),
+    };
+    metrics::counter!(names::SHED, "reason" => reason).increment(1);
+    response::refusal(kind, message, id)
+}
