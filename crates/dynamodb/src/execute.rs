@@ -114,20 +114,18 @@ fn decide_update(
         return Ok(updated(current, before.clone(), attributes));
     };
 
-    let tree = before.decode();
-    let result = expressions.update(text)?.apply(&tree, &update.options.bindings)?;
+    let result = expressions.update(text)?.apply(before.view(), &update.options.bindings)?;
     let after = EncodedItem::encode(&result.item);
     check_updated(update, after.view())?;
-    let touched = |item| {
-        let part = result.touched.project(item);
-        (!part.is_empty()).then(|| EncodedItem::encode(&part))
+    let touched = |item: &EncodedItem| {
+        Some(result.touched.project(item.view())).filter(|part| !part.view().is_empty())
     };
     let attributes = match update.return_values {
         ReturnValues::None => None,
         ReturnValues::AllOld => current.cloned(),
         ReturnValues::AllNew => Some(after.clone()),
-        ReturnValues::UpdatedOld => current.and_then(|_| touched(&tree)),
-        ReturnValues::UpdatedNew => touched(&result.item),
+        ReturnValues::UpdatedOld => current.and_then(touched),
+        ReturnValues::UpdatedNew => touched(&after),
     };
     Ok(updated(current, after, attributes))
 }
@@ -262,3 +260,6 @@ fn key_attributes(item: ItemView<'_>, names: &[String]) -> EncodedItem {
     }
     builder.finish().unwrap_or_else(|_| EncodedItem::empty())
 }
+
+#[cfg(test)]
+mod tests;

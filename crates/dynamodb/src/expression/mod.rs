@@ -2,21 +2,45 @@
 //!
 //! A text is parsed once into a tree that keeps its placeholders (`#name`, `:value`), and the tree is
 //! cached under its text: [`ExpressionCache`]. Names and values are bound when it is evaluated, from the
-//! request's [`Bindings`].
+//! request's [`Bindings`](crate::operation::Bindings).
 //!
 //! The proxy checks a request's expressions with [`RequestExpressions`], with DynamoDB's messages; a
 //! storage node evaluates them, on encoded items, and trusts the proxy for everything but its own
 //! safety: no text, however wrong, makes it panic or exhaust its stack.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+pub mod ast;
+mod cache;
+mod condition;
+mod grammar;
+mod key_condition;
+mod lexer;
+mod lower;
+mod overlap;
+mod projection;
+mod request;
+mod reserved;
+mod scope;
+mod update;
 
+use std::fmt::Arguments;
+
+pub use self::cache::ExpressionCache;
+pub use self::condition::Condition;
+pub use self::key_condition::{KeyCondition, KeyConditionExpression};
+pub use self::projection::{PathSelection, Projection};
+pub use self::request::{CheckedExpressions, RequestExpressions};
+pub use self::update::{TouchedPaths, UpdateExpression, Updated};
+
+use self::grammar::Failure;
+use self::lexer::{Lexeme, lex, syntax_error};
 use crate::error::ApiError;
-use crate::item::{ItemView, ValueRef};
-use crate::key::SortCondition;
-use crate::operation::{Bindings, EncodedItem, ExpressionText};
-use crate::table::KeySchema;
-use crate::value::Item;
+
+/// DynamoDB: an expression has at most 4 KB.
+pub const MAX_EXPRESSION_BYTES: usize = 4096;
+/// DynamoDB: an expression has at most 300 operators and functions.
+pub const MAX_OPERATORS: usize = 300;
+/// DynamoDB: a document path has at most 32 names and indexes.
+pub const MAX_PATH_DEPTH: usize = 32;
 
 /// Which parameter of a request holds an expression; it words the errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,211 +53,50 @@ pub enum ExpressionKind {
     Update,
 }
 
-/// A parsed `ConditionExpression` or `FilterExpression`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Condition {
-    text: ExpressionText,
-}
-
-impl Condition {
-    /// The text that it was parsed from.
+impl ExpressionKind {
+    /// The parameter's name.
     #[must_use]
-    pub fn text(&self) -> &ExpressionText {
-        &self.text
+    pub const fn parameter(self) -> &'static str {
+        match self {
+            Self::Condition => "ConditionExpression",
+            Self::Filter => "FilterExpression",
+            Self::KeyCondition => "KeyConditionExpression",
+            Self::Projection => "ProjectionExpression",
+            Self::Update => "UpdateExpression",
+        }
     }
 
-    /// Whether `item` (none: there is no item) satisfies the condition.
-    ///
-    /// # Errors
-    /// `ValidationException` when a placeholder has no binding.
-    pub fn evaluate(&self, _item: Option<ItemView<'_>>, _bindings: &Bindings) -> Result<bool, ApiError> {
-        unimplemented!()
-    }
-}
-
-/// A parsed `ProjectionExpression`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Projection {
-    text: ExpressionText,
-}
-
-impl Projection {
-    /// The text that it was parsed from.
-    #[must_use]
-    pub fn text(&self) -> &ExpressionText {
-        &self.text
+    fn invalid(self, detail: Arguments<'_>) -> ApiError {
+        ApiError::validation(format!("Invalid {}: {detail}", self.parameter()))
     }
 
-    /// The parts of `item` that the paths name.
-    ///
-    /// # Errors
-    /// `ValidationException` when a placeholder has no binding.
-    pub fn apply(&self, _item: ItemView<'_>, _bindings: &Bindings) -> Result<EncodedItem, ApiError> {
-        unimplemented!()
+    fn incorrect_operand(self, operator: &str, kind: &str) -> ApiError {
+        self.invalid(format_args!(
+            "Incorrect operand type for operator or function; operator or function: {operator}, operand type: {kind}"
+        ))
+    }
+
+    /// DynamoDB counts no further than the first operator too many.
+    fn too_many_operators(self) -> ApiError {
+        self.invalid(format_args!(
+            "The expression contains too many operators; operator count: {}",
+            MAX_OPERATORS + 1
+        ))
     }
 }
 
-/// A parsed `UpdateExpression`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpdateExpression {
-    text: ExpressionText,
-}
-
-/// What an update made of an item.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Updated {
-    /// The new item.
-    pub item: Item,
-    /// The paths that the update named.
-    pub touched: TouchedPaths,
-}
-
-/// The paths that an update named, resolved: what `UPDATED_OLD` and `UPDATED_NEW` return.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TouchedPaths(Vec<String>);
-
-impl TouchedPaths {
-    /// The touched parts of `item` (the item before for `UPDATED_OLD`, after for `UPDATED_NEW`);
-    /// empty when it has none of them.
-    #[must_use]
-    pub fn project(&self, _item: &Item) -> Item {
-        unimplemented!()
-    }
-}
-
-impl UpdateExpression {
-    /// The text that it was parsed from.
-    #[must_use]
-    pub fn text(&self) -> &ExpressionText {
-        &self.text
-    }
-
-    /// Applies it to the current item, or to the key attributes where there is none yet.
-    ///
-    /// # Errors
-    /// `ValidationException` when an operand or a path does not fit the item.
-    pub fn apply(&self, _current: &Item, _bindings: &Bindings) -> Result<Updated, ApiError> {
-        unimplemented!()
-    }
-}
-
-/// A parsed `KeyConditionExpression`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyConditionExpression {
-    text: ExpressionText,
-}
-
-/// What a query asks of the keys; the values are in the request's bindings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyCondition<'a> {
-    /// The partition key's value.
-    pub partition: ValueRef<'a>,
-    /// The condition on the sort key.
-    pub sort: Option<SortCondition<'a>>,
-}
-
-/// Parsed expressions under their texts; bounded, shared by threads, without a clock.
-#[derive(Debug, Default)]
-pub struct ExpressionCache {}
-
-impl ExpressionCache {
-    /// The parse of a `ConditionExpression` or `FilterExpression`.
-    ///
-    /// # Errors
-    /// `ValidationException` with DynamoDB's message.
-    pub fn condition(&self, _kind: ExpressionKind, _text: &str) -> Result<Arc<Condition>, ApiError> {
-        unimplemented!()
-    }
-
-    /// The parse of a `ProjectionExpression`.
-    ///
-    /// # Errors
-    /// `ValidationException` with DynamoDB's message.
-    pub fn projection(&self, _text: &str) -> Result<Arc<Projection>, ApiError> {
-        unimplemented!()
-    }
-
-    /// The parse of an `UpdateExpression`.
-    ///
-    /// # Errors
-    /// `ValidationException` with DynamoDB's message.
-    pub fn update(&self, _text: &str) -> Result<Arc<UpdateExpression>, ApiError> {
-        unimplemented!()
-    }
-
-    /// The parse of a `KeyConditionExpression`.
-    ///
-    /// # Errors
-    /// `ValidationException` with DynamoDB's message.
-    pub fn key_condition(&self, _text: &str) -> Result<Arc<KeyConditionExpression>, ApiError> {
-        unimplemented!()
-    }
-}
-
-/// The expression parameters of one request, as given. Absent and empty differ.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RequestExpressions<'a> {
-    /// `ConditionExpression`.
-    pub condition: Option<&'a str>,
-    /// `FilterExpression`.
-    pub filter: Option<&'a str>,
-    /// `KeyConditionExpression`.
-    pub key_condition: Option<&'a str>,
-    /// `ProjectionExpression`.
-    pub projection: Option<&'a str>,
-    /// `UpdateExpression`.
-    pub update: Option<&'a str>,
-    /// `ExpressionAttributeNames`.
-    pub names: Option<&'a BTreeMap<String, String>>,
-    /// `ExpressionAttributeValues`, their values already validated.
-    pub values: Option<&'a EncodedItem>,
-    /// Which expression parameters the operation has: words "… can only be specified when using
-    /// expressions: ConditionExpression is null".
-    pub accepted: &'a [ExpressionKind],
-}
-
-/// The checked expressions of one request, with their bindings encoded.
-#[derive(Clone, Debug, Default)]
-pub struct CheckedExpressions {
-    /// `ConditionExpression`.
-    pub condition: Option<Arc<Condition>>,
-    /// `FilterExpression`.
-    pub filter: Option<Arc<Condition>>,
-    /// `KeyConditionExpression`.
-    pub key_condition: Option<Arc<KeyConditionExpression>>,
-    /// `ProjectionExpression`.
-    pub projection: Option<Arc<Projection>>,
-    /// `UpdateExpression`.
-    pub update: Option<Arc<UpdateExpression>>,
-    /// The names and values that operations carry.
-    pub bindings: Bindings,
-}
-
-impl RequestExpressions<'_> {
-    /// Checks all that needs no table: syntax, names, values, operand types, limits, unused bindings.
-    ///
-    /// # Errors
-    /// `ValidationException` with DynamoDB's message.
-    pub fn check(&self, _cache: &ExpressionCache) -> Result<CheckedExpressions, ApiError> {
-        unimplemented!()
-    }
-}
-
-impl CheckedExpressions {
-    /// Resolves the key condition against the table's keys.
-    ///
-    /// # Errors
-    /// `ValidationException` with DynamoDB's message; also when there is no key condition.
-    pub fn key_condition(&self, _keys: &KeySchema) -> Result<KeyCondition<'_>, ApiError> {
-        unimplemented!()
-    }
-
-    /// Checks what the other expressions say of key attributes: an update must not name one, a query's
-    /// filter must not either, and no path may step into one.
-    ///
-    /// # Errors
-    /// `ValidationException` with DynamoDB's message.
-    pub fn check_keys(&self, _keys: &KeySchema) -> Result<(), ApiError> {
-        unimplemented!()
-    }
+/// Reads a text by `grammar`, and words its failure.
+fn read<'t, T>(
+    kind: ExpressionKind,
+    text: &'t str,
+    grammar: impl FnOnce(&[Lexeme<'t>]) -> Result<T, Failure>,
+) -> Result<T, ApiError> {
+    let lexemes = lex(text);
+    grammar(&lexemes).map_err(|failure| match failure {
+        Failure::Syntax { remaining } => {
+            kind.invalid(format_args!("{}", syntax_error(text, &lexemes, lexemes.len() - remaining)))
+        }
+        Failure::RedundantParentheses => kind.invalid(format_args!("The expression has redundant parentheses;")),
+        Failure::TooDeep => kind.too_many_operators(),
+    })
 }
