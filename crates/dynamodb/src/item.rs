@@ -449,3 +449,6 @@ impl<'a> SetView<'a> {
         self.elements.search(element, |bytes| bytes).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -237,8 +237,12 @@ impl ItemBuilder {
 
     fn close(&mut self) -> Result<(), BuildError> {
         let container = self.open.pop().expect("a container is open");
-        if container.kind != ContainerKind::List {
-            self.put_in_order(container)?;
+        if container.kind != ContainerKind::List
+            && let Err(error) = self.put_in_order(container)
+        {
+            // The item is spoiled, but its outer containers can still be closed.
+            self.starts.truncate(container.first);
+            return Err(error);
         }
         let data = self.buffer.len() - container.buffer_start;
         let starts = &self.starts[container.first..];

@@ -13,3 +13,6 @@ pub use decode::{ItemSeed, ValueSeed, decode_item};
 pub(crate) use decode::MAX_LEVELS;
 pub use encode::{write_item, write_string, write_value};
 pub use problems::{ValueProblem, ValueProblems};
+
+#[cfg(test)]
+mod tests;

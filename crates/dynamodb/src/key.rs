@@ -120,10 +120,7 @@ impl KeySchema {
     /// `ValidationException`: not exactly the key attributes, of another type, empty or too long.
     pub fn storage_key_of_key(&self, key: ItemView<'_>, hash_seed: u64) -> Result<StorageKey, ApiError> {
         if key.len() != self.attributes().count() {
-            return Err(ApiError::validation(match key.len() {
-                0 => NO_MATCH,
-                _ => "The number of conditions on the keys is invalid",
-            }));
+            return Err(ApiError::validation(NO_MATCH));
         }
         self.key_of(key, hash_seed, Wording::Key)
     }
@@ -314,3 +311,6 @@ fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
 fn storage_key(bytes: Vec<u8>) -> StorageKey {
     StorageKey(Bytes::from(bytes))
 }
+
+#[cfg(test)]
+mod tests;

@@ -429,3 +429,6 @@ fn check_exponent(exponent: i64) -> Result<(), NumberError> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 
 use crate::number::Number;
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
+
 /// An item: attribute name → value.
 pub type Item = BTreeMap<String, AttributeValue>;
 
