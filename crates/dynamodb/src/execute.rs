@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::error::ApiError;
 use crate::expression::{Condition, ExpressionCache, ExpressionKind, Projection};
 use crate::item::ItemView;
-use crate::item_builder::ItemBuilder;
+use crate::item_builder::{BuildError, ItemBuilder};
 use crate::json::MAX_LEVELS;
 use crate::operation::{
     Delete, EncodedItem, Operation, Outcome, Page, Put, RangeRead, ReturnValues, Update, WriteOptions,
@@ -114,6 +114,10 @@ fn decide_update(
         return Ok(updated(current, before.clone(), attributes));
     };
 
+    // The encoding holds no longer names; an update could create one by a placeholder.
+    if update.options.bindings.names.values().any(|name| u16::try_from(name.len()).is_err()) {
+        return Err(ApiError::validation(BuildError::NameTooLong.to_string()));
+    }
     let result = expressions.update(text)?.apply(before.view(), &update.options.bindings)?;
     let after = EncodedItem::encode(&result.item);
     check_updated(update, after.view())?;

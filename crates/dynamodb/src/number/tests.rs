@@ -31,7 +31,7 @@ proptest! {
         text in "[+-]?[0-9]{1,20}(\\.[0-9]{0,22})?(e[+-]?1?[0-4]?[0-9])?"
     ) {
         let expected = model(&text);
-        let is_zero = expected.as_ref().is_ok_and(|value| *value == BigDecimal::from(0));
+        let is_zero = expected.as_ref().is_ok_and(|value| value.sign() == Sign::NoSign);
         match (Number::parse(&text), expected) {
             (Ok(number), Ok(value)) => prop_assert_eq!(number.to_big_decimal(), value),
             (Err(error), Err(expected)) => prop_assert_eq!(error, expected),
