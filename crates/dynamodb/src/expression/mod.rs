@@ -13,6 +13,7 @@ mod cache;
 mod condition;
 mod grammar;
 mod key_condition;
+pub mod legacy;
 mod lexer;
 mod lower;
 mod overlap;

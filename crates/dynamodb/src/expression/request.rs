@@ -68,33 +68,46 @@ impl RequestExpressions<'_> {
     /// # Errors
     /// `ValidationException` with DynamoDB's message.
     pub fn check(&self, cache: &ExpressionCache) -> Result<CheckedExpressions, ApiError> {
+        self.check_with(cache, Limits { bytes: MAX_EXPRESSION_BYTES, operators: MAX_OPERATORS })
+    }
+
+    /// The same for texts that [`Translation`](super::legacy::Translation) made of older parameters: they
+    /// may be of any length.
+    ///
+    /// # Errors
+    /// `ValidationException` with DynamoDB's message.
+    pub fn check_translated(&self, cache: &ExpressionCache) -> Result<CheckedExpressions, ApiError> {
+        self.check_with(cache, Limits { bytes: usize::MAX, operators: usize::MAX })
+    }
+
+    fn check_with(&self, cache: &ExpressionCache, limits: Limits) -> Result<CheckedExpressions, ApiError> {
         self.check_bindings()?;
         let bindings =
             Bindings { names: self.names.cloned().unwrap_or_default(), values: self.values.cloned() };
         let mut checked = CheckedExpressions::default();
         let mut usage = Usage::new(&bindings);
 
-        if let Some(text) = written(ExpressionKind::Update, self.update)? {
+        if let Some(text) = limits.text(ExpressionKind::Update, self.update)? {
             let update = cache.update(text)?;
-            check_operators(ExpressionKind::Update, update.operators())?;
+            limits.check_operators(ExpressionKind::Update, update.operators())?;
             usage.check_update(update.actions())?;
             checked.update = Some(update);
         }
-        if let Some(text) = written(ExpressionKind::Condition, self.condition)? {
-            checked.condition = Some(usage.check_condition(cache, ExpressionKind::Condition, text)?);
+        if let Some(text) = limits.text(ExpressionKind::Condition, self.condition)? {
+            checked.condition = Some(usage.check_condition(cache, limits, ExpressionKind::Condition, text)?);
         }
-        if let Some(text) = written(ExpressionKind::Filter, self.filter)? {
-            checked.filter = Some(usage.check_condition(cache, ExpressionKind::Filter, text)?);
+        if let Some(text) = limits.text(ExpressionKind::Filter, self.filter)? {
+            checked.filter = Some(usage.check_condition(cache, limits, ExpressionKind::Filter, text)?);
         }
-        if let Some(text) = written(ExpressionKind::Projection, self.projection)? {
+        if let Some(text) = limits.text(ExpressionKind::Projection, self.projection)? {
             let projection = cache.projection(text)?;
             usage.check_projection(projection.paths())?;
             checked.projection = Some(projection);
         }
-        if let Some(text) = written(ExpressionKind::KeyCondition, self.key_condition)? {
+        if let Some(text) = limits.text(ExpressionKind::KeyCondition, self.key_condition)? {
             let key_condition = cache.key_condition(text)?;
             let condition = key_condition.condition();
-            check_operators(ExpressionKind::KeyCondition, condition.operators())?;
+            limits.check_operators(ExpressionKind::KeyCondition, condition.operators())?;
             usage.kind = ExpressionKind::KeyCondition;
             usage.condition(condition.tree())?;
             key_condition.check_names(&bindings)?;
@@ -215,23 +228,29 @@ impl CheckedExpressions {
     }
 }
 
-/// An expression's text, if it is given: neither empty nor too long.
-fn written(kind: ExpressionKind, text: Option<&str>) -> Result<Option<&str>, ApiError> {
-    match text {
-        Some("") => Err(kind.invalid(format_args!("The expression can not be empty;"))),
-        Some(text) if text.len() > MAX_EXPRESSION_BYTES => Err(kind.invalid(format_args!(
-            "Expression size has exceeded the maximum allowed size; expression size: {}",
-            text.len()
-        ))),
-        _ => Ok(text),
-    }
+/// How long an expression may be.
+#[derive(Clone, Copy)]
+struct Limits {
+    bytes: usize,
+    operators: usize,
 }
 
-fn check_operators(kind: ExpressionKind, count: usize) -> Result<(), ApiError> {
-    if count <= MAX_OPERATORS {
-        return Ok(());
+impl Limits {
+    /// An expression's text, if it is given: neither empty nor too long.
+    fn text(self, kind: ExpressionKind, text: Option<&str>) -> Result<Option<&str>, ApiError> {
+        match text {
+            Some("") => Err(kind.invalid(format_args!("The expression can not be empty;"))),
+            Some(text) if text.len() > self.bytes => Err(kind.invalid(format_args!(
+                "Expression size has exceeded the maximum allowed size; expression size: {}",
+                text.len()
+            ))),
+            _ => Ok(text),
+        }
     }
-    Err(kind.too_many_operators())
+
+    fn check_operators(self, kind: ExpressionKind, count: usize) -> Result<(), ApiError> {
+        if count <= self.operators { Ok(()) } else { Err(kind.too_many_operators()) }
+    }
 }
 
 fn check_names(names: &BTreeMap<String, String>) -> Result<(), ApiError> {
@@ -320,11 +339,12 @@ impl<'a> Usage<'a> {
     fn check_condition(
         &mut self,
         cache: &ExpressionCache,
+        limits: Limits,
         kind: ExpressionKind,
         text: &str,
     ) -> Result<Arc<Condition>, ApiError> {
         let condition = cache.condition(kind, text)?;
-        check_operators(kind, condition.operators())?;
+        limits.check_operators(kind, condition.operators())?;
         self.kind = kind;
         self.condition(condition.tree())?;
         Ok(condition)
