@@ -20,6 +20,7 @@ use hyper::header::HeaderValue;
 use units::Timestamp;
 
 pub use request_id::RequestId;
+pub(crate) use response::exception;
 pub(crate) use server::Server;
 #[cfg(test)]
 mod tests;

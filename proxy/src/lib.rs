@@ -2,8 +2,11 @@
 
 mod auth;
 mod config;
+mod control_client;
 mod http;
 mod metrics;
+mod operations;
+mod request_path;
 mod retry_budget;
 pub mod routing;
 

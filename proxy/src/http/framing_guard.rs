@@ -43,9 +43,14 @@ pub(crate) struct GuardedStream<T> {
     ticker: Pin<Box<Sleep>>,
     /// Ticks since the phase began.
     ticks: u32,
+    /// Bytes of [`POISON_END`] that hyper has received.
+    poisoned: usize,
     /// How far closing has got.
     closing: Closing,
 }
+
+/// What hyper receives after a violation: it does not look at a head again before it may have ended.
+const POISON_END: &[u8] = b"\0\r\n\r\n";
 
 /// Closing with unread bytes makes the kernel reset the connection, and the answer that says why is lost
 /// with it. So what a refused sender still sends is read and dropped, for a while.
@@ -76,6 +81,7 @@ impl<T> GuardedStream<T> {
             idle_ticks: u32::try_from(idle_ticks).unwrap_or(u32::MAX),
             ticker: Box::pin(tokio::time::sleep(tick)),
             ticks: 0,
+            poisoned: 0,
             closing: Closing::No,
         }
     }
@@ -138,6 +144,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for GuardedStream<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.scanner.phase() == Phase::Refused {
+            // Then the end of the connection, for all that hyper can see.
+            let poison = POISON_END.split_at(self.poisoned).1;
+            let given = poison.len().min(buf.remaining());
+            buf.put_slice(&poison[..given]);
+            self.poisoned += given;
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();

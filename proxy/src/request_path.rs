@@ -1,0 +1,359 @@
+//! The request path, composed: what happens to a request, in this order and for these reasons.
+//!
+//! | step | function | why there |
+//! |---|---|---|
+//! | accept | `http::Server` | bounds before anything is read; nothing here is repeated later |
+//! | name | [`RequestPath::operation`] | costs nothing, and says which metrics the rest belongs to |
+//! | authenticate | [`RequestPath::authenticate`] | before the body is parsed: strangers get no parser |
+//! | decode | [`RequestPath::decode`] | before routing: what is invalid concerns no other tier |
+//! | route | [`RequestPath::route`] | before admission: what has no partition must cost no tokens |
+//! | admit | [`RequestPath::admit`] | last before the network: local, and never refunded for nothing |
+//! | forward | [`RequestPath::forward`] | the only step that leaves the process while tokens are held |
+//! | settle | [`RequestPath::settle`] | as soon as the cost is known, and before the client may go away |
+//! | answer | [`RequestPath::answer`] | counted once, wherever the request ended |
+//!
+//! What an operation does between decoding and answering, such as walking over partitions, is in
+//! `operations/`; it uses the same steps.
+
+mod deadline;
+mod failure;
+mod gate;
+mod metadata;
+mod request_metrics;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dynamodb::api::{self, ApiOperation, Cost, Request};
+use dynamodb::error::{ApiError, ErrorKind};
+use dynamodb::operation::{Operation, Outcome};
+use dynamodb::table::{TableDescriptor, TableStatus};
+use routing::Route;
+use storage_adapter::{PartitionStore, StoreError};
+use units::Timestamp;
+
+use crate::auth::{AMZ_TARGET, Authenticator, CredentialSource, Presented};
+use crate::http::{Answer, Handler, Received};
+use crate::metrics as names;
+use crate::operations::Tables;
+use crate::retry_budget::RetryBudget;
+
+pub(crate) use deadline::Deadline;
+pub(crate) use failure::Failure;
+pub(crate) use gate::{Gate, Throttle};
+pub(crate) use metadata::Metadata;
+use request_metrics::RequestMetrics;
+
+/// Executions of one operation beyond the first.
+const MAX_RETRIES: u32 = 3;
+
+/// First pause before a retry that nobody gave a hint for; doubled for each further one. Three of them
+/// (50, 100, 200 ms) fit into the request deadline many times.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// The tiers that a request path works with.
+pub(crate) trait Tiers: Send + Sync + 'static {
+    /// Who may sign.
+    type Credentials: CredentialSource;
+    /// Which tables and partitions there are.
+    type Metadata: Metadata;
+    /// Whether there is capacity.
+    type Gate: Gate;
+    /// Where items are.
+    type Store: PartitionStore;
+    /// Where tables are made.
+    type Tables: Tables;
+}
+
+/// The request path over some tiers.
+pub(crate) struct RequestPath<T: Tiers> {
+    pub(crate) authenticator: Authenticator<T::Credentials>,
+    pub(crate) metadata: T::Metadata,
+    pub(crate) gate: T::Gate,
+    pub(crate) store: T::Store,
+    pub(crate) tables: T::Tables,
+    retries: RetryBudget,
+    metrics: RequestMetrics,
+    request_deadline: Duration,
+    table_deadline: Duration,
+}
+
+/// How long requests may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadlines {
+    /// Operations on items.
+    pub(crate) request: Duration,
+    /// Operations on tables.
+    pub(crate) table: Duration,
+}
+
+impl<T: Tiers> Handler for RequestPath<T> {
+    async fn handle(&self, request: Received) -> Answer {
+        let operation = match Self::operation(&request) {
+            Ok(operation) => operation,
+            Err(error) => return crate::http::exception(&error),
+        };
+        let answered = self.steps(operation, &request).await;
+        self.answer(operation, answered, &request)
+    }
+}
+
+impl<T: Tiers> RequestPath<T> {
+    pub(crate) fn new(
+        authenticator: Authenticator<T::Credentials>,
+        (metadata, gate, store, tables): (T::Metadata, T::Gate, T::Store, T::Tables),
+        deadlines: Deadlines,
+    ) -> Self {
+        Self {
+            authenticator,
+            metadata,
+            gate,
+            store,
+            tables,
+            retries: RetryBudget::new(),
+            metrics: RequestMetrics::new(),
+            request_deadline: deadlines.request,
+            table_deadline: deadlines.table,
+        }
+    }
+
+    async fn steps(&self, operation: ApiOperation, request: &Received) -> Result<api::Answer, Failure> {
+        let principal = self.authenticate(request).await?;
+        let decoded = Self::decode(operation, request)?;
+        let deadline = Deadline::new(request.arrived, self.request_deadline);
+        let for_tables = Deadline::new(request.arrived, self.table_deadline);
+        match decoded {
+            Request::Point(point) => self.point(point, deadline).await,
+            Request::Range(range) => self.range(range, deadline).await,
+            Request::BatchGet(batch) => self.batch_get(batch, deadline).await,
+            Request::BatchWrite(batch) => self.batch_write(batch, deadline).await,
+            other => self.table_operation(other, &principal, &request.host, for_tables).await,
+        }
+    }
+
+    /// Which operation the request names. The header is signed, so this is believed only after the next
+    /// step; until then it is a label.
+    fn operation(request: &Received) -> Result<ApiOperation, ApiError> {
+        let target = request.headers.get(AMZ_TARGET).and_then(|target| target.to_str().ok());
+        ApiOperation::from_target(target.unwrap_or_default())
+    }
+
+    /// Who sent it. Before the body is parsed, so that only people with keys reach the parsers.
+    async fn authenticate(&self, request: &Received) -> Result<Arc<str>, Failure> {
+        let presented =
+            Presented { headers: &request.headers, host: &request.host, body: &request.body };
+        let today = wire::clock::unix_now();
+        self.authenticator.authenticate(presented, request.arrived, today).await.map_err(|refusal| {
+            metrics::counter!(names::AUTHENTICATION_FAILURES, "cause" => refusal.cause()).increment(1);
+            Failure::Exception(refusal.into_error())
+        })
+    }
+
+    /// The typed request. All that can be refused without another tier is refused here.
+    fn decode(operation: ApiOperation, request: &Received) -> Result<Request<'_>, Failure> {
+        Ok(api::decode(operation, &request.body)?)
+    }
+
+    /// The table, if requests for its items can be answered.
+    pub(crate) async fn table(
+        &self,
+        name: &str,
+        deadline: Deadline,
+    ) -> Result<Arc<TableDescriptor>, Failure> {
+        let table = self.metadata.table(name, deadline.whole()).await?;
+        match table.status {
+            TableStatus::Active | TableStatus::Updating => Ok(table),
+            TableStatus::Creating | TableStatus::Deleting => Err(ApiError::table_not_found().into()),
+        }
+    }
+
+    /// The partition that holds `key`: from the cache, while the metadata tier is asked in any case.
+    async fn route(
+        &self,
+        table: &TableDescriptor,
+        key: &Bytes,
+        deadline: Deadline,
+    ) -> Result<Arc<Route>, Failure> {
+        Ok(self.metadata.route(table, key, deadline.whole()).await?)
+    }
+
+    /// Takes the least that the operation will cost. Local: no network, no lock held.
+    fn admit(&self, table: &TableDescriptor, operation: &Operation, now: Timestamp) -> Result<Cost, Failure> {
+        let cost = api::estimate(operation);
+        self.gate.admit(table, cost, now).map_err(Failure::Throttled)?;
+        Ok(cost)
+    }
+
+    /// Charges what it really cost; what is not executed costs nothing.
+    fn settle(
+        &self,
+        table: &TableDescriptor,
+        operation: &Operation,
+        taken: Cost,
+        outcome: Option<&Outcome>,
+        now: Timestamp,
+    ) {
+        let actual = outcome.map(|outcome| api::charge(operation, outcome));
+        self.gate.settle(table, taken, actual, now);
+    }
+
+    /// Route, admit, forward, settle: executes one operation on the partition that holds `key`.
+    ///
+    /// `operation` is asked anew for every attempt, since a range read depends on the partition's range.
+    pub(crate) async fn execute<'a>(
+        &self,
+        table: &TableDescriptor,
+        key: &Bytes,
+        operation: impl Fn(&Route) -> Cow<'a, Operation> + Send + Sync,
+        deadline: Deadline,
+    ) -> Result<(Outcome, Arc<Route>), Failure> {
+        self.retries.request();
+        let route = self.route(table, key, deadline).await?;
+        let first = operation(&route);
+        let taken = self.admit(table, &first, deadline.began())?;
+        let executed = self.forward(table, key, route, &operation, first, deadline).await;
+        let now = deadline.began();
+        match executed {
+            Ok((outcome, operation, route)) => {
+                self.settle(table, &operation, taken, Some(&outcome), now);
+                Ok((outcome, route))
+            }
+            Err(failure) => {
+                // What may have been executed is paid for as estimated.
+                if !failure.is_indefinite() {
+                    self.gate.settle(table, taken, None, now);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Sends the operation to the partition, and again while that is allowed, useful and in time.
+    async fn forward<'a>(
+        &self,
+        table: &TableDescriptor,
+        key: &Bytes,
+        mut route: Arc<Route>,
+        operation: &(impl Fn(&Route) -> Cow<'a, Operation> + Send + Sync),
+        first: Cow<'a, Operation>,
+        deadline: Deadline,
+    ) -> Result<(Outcome, Cow<'a, Operation>, Arc<Route>), Failure> {
+        let mut sent = first;
+        // The first attempt has all the time there is: the clock need not say so.
+        let mut left = deadline.whole();
+        for attempt in 0.. {
+            let error = match self.store.execute(&route, &sent, left).await {
+                Ok(outcome) => return Ok((outcome, sent, route)),
+                Err(error) => error,
+            };
+            let is_write = sent.is_write();
+            let Some(pause) = pause_before_retry(&error, is_write, attempt) else {
+                return Err(self.final_failure(error, is_write, table));
+            };
+            left = deadline.left();
+            if attempt == MAX_RETRIES || pause >= left {
+                return Err(self.final_failure(error, is_write, table));
+            }
+            if !self.retries.retry() {
+                metrics::counter!(names::RETRY_BUDGET_EXHAUSTED).increment(1);
+                return Err(self.final_failure(error, is_write, table));
+            }
+            metrics::counter!(names::RETRIES, "cause" => cause(&error)).increment(1);
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+                left = deadline.left();
+            }
+            route = self.next_route(error, table, key, left).await?;
+            sent = operation(&route);
+            left = deadline.left();
+        }
+        unreachable!("the loop ends at MAX_RETRIES")
+    }
+
+    /// Where to try next.
+    async fn next_route(
+        &self,
+        error: StoreError,
+        table: &TableDescriptor,
+        key: &Bytes,
+        left: Duration,
+    ) -> Result<Arc<Route>, Failure> {
+        if let StoreError::Redirect(newer) = error {
+            self.metadata.learn(Route::clone(&newer));
+            // A partition that was split answers with its own half.
+            if newer.holds(key) && newer.table.get() == table.id {
+                return Ok(Arc::from(newer));
+            }
+        }
+        Ok(self.metadata.refresh(table, key, left).await?)
+    }
+
+    /// What the client is told when there is no further attempt.
+    fn final_failure(&self, error: StoreError, is_write: bool, table: &TableDescriptor) -> Failure {
+        match error {
+            StoreError::Throttled { .. } => Failure::Throttled(Throttle::key_range(table, is_write)),
+            StoreError::Indefinite | StoreError::Corrupt if is_write => {
+                metrics::counter!(names::INDEFINITE).increment(1);
+                Failure::Indefinite
+            }
+            StoreError::Redirect(_)
+            | StoreError::Unknown
+            | StoreError::Unavailable { .. }
+            | StoreError::Indefinite
+            | StoreError::Corrupt => Failure::Unavailable,
+        }
+    }
+
+    /// The response. Every request that named an operation passes here once.
+    fn answer(
+        &self,
+        operation: ApiOperation,
+        answered: Result<api::Answer, Failure>,
+        request: &Received,
+    ) -> Answer {
+        let (answer, kind) = match answered {
+            Ok(answer) => {
+                let (status, kind) = (answer.http_status(), answer.error);
+                (Answer { status, body: answer.body.into() }, kind)
+            }
+            Err(failure) => (failure.answer(), Some(failure.kind())),
+        };
+        self.metrics.record(operation, kind, wire::clock::now().since(request.arrived));
+        if matches!(kind, Some(ErrorKind::InternalServerError | ErrorKind::ServiceUnavailable)) {
+            tracing::debug!(request = %request.id, operation = operation.name(), ?kind, "request failed");
+        }
+        answer
+    }
+}
+
+/// How long to wait before another attempt; none: there must not be one.
+fn pause_before_retry(error: &StoreError, is_write: bool, attempt: u32) -> Option<Duration> {
+    let backoff = RETRY_PAUSE * 2_u32.pow(attempt.min(MAX_RETRIES));
+    match error {
+        StoreError::Redirect(_) if attempt == 0 => Some(Duration::ZERO),
+        // A second redirect is two nodes that each name the other: let them settle it.
+        StoreError::Redirect(_) | StoreError::Unknown => Some(backoff),
+        StoreError::Unavailable { retry_after, .. } => Some((*retry_after).max(backoff)),
+        // It may have taken place: only the client knows whether doing it twice is harmless.
+        StoreError::Indefinite | StoreError::Corrupt if is_write => None,
+        StoreError::Indefinite | StoreError::Corrupt => Some(Duration::ZERO),
+        // The SDK backs off better than we can: it does not hold a connection meanwhile.
+        StoreError::Throttled { .. } => None,
+    }
+}
+
+/// A retry's label in metrics.
+const fn cause(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Redirect(_) => "redirect",
+        StoreError::Unknown => "unknown",
+        StoreError::Unavailable { .. } => "unavailable",
+        StoreError::Throttled { .. } => "throttled",
+        StoreError::Indefinite => "no_answer",
+        StoreError::Corrupt => "corrupt",
+    }
+}
