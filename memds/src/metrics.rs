@@ -1,0 +1,55 @@
+//! The MemDS tier's metrics.
+//!
+//! | metric | labels | what |
+//! |---|---|---|
+//! | `weir_memds_lookups_total` | `result` | lookups served: `found`, `no_route`, `no_table`, `not_ready` |
+//! | `weir_memds_pushes_total` | `from`, `result` | pushes from a `node` or from `control`: `news`, `known`, `stale` |
+//! | `weir_memds_malformed_total` | | pushed routes, nodes or tables that could not be read |
+//! | `weir_memds_tables`, `weir_memds_routes`, `weir_memds_nodes` | | entries held |
+
+use metrics::{Counter, Gauge, counter, gauge};
+
+use crate::snapshot::Snapshot;
+
+/// Handles, made once: a lookup must not search the registry.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    pub(crate) found: Counter,
+    pub(crate) no_route: Counter,
+    pub(crate) no_table: Counter,
+    pub(crate) not_ready: Counter,
+    pub(crate) malformed: Counter,
+    tables: Gauge,
+    routes: Gauge,
+    nodes: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let lookups = |result: &'static str| counter!("weir_memds_lookups_total", "result" => result);
+        Self {
+            found: lookups("found"),
+            no_route: lookups("no_route"),
+            no_table: lookups("no_table"),
+            not_ready: lookups("not_ready"),
+            malformed: counter!("weir_memds_malformed_total"),
+            tables: gauge!("weir_memds_tables"),
+            routes: gauge!("weir_memds_routes"),
+            nodes: gauge!("weir_memds_nodes"),
+        }
+    }
+
+    /// Counts a push.
+    #[expect(clippy::unused_self, reason = "all of the tier's metrics are counted through this")]
+    pub(crate) fn pushed(&self, from: &'static str, result: &'static str) {
+        counter!("weir_memds_pushes_total", "from" => from, "result" => result).increment(1);
+    }
+
+    /// Shows how much is held.
+    #[expect(clippy::cast_precision_loss, reason = "only shown; counts are far below 2^53")]
+    pub(crate) fn holds(&self, snapshot: &Snapshot) {
+        self.tables.set(snapshot.table_count() as f64);
+        self.routes.set(snapshot.route_count() as f64);
+        self.nodes.set(snapshot.nodes().len() as f64);
+    }
+}

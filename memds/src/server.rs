@@ -1,0 +1,86 @@
+//! Starts and stops a MemDS server.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use wire::transport::Service;
+
+use crate::config::Config;
+use crate::service::MemdsService;
+
+/// Why a server did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum MemdsError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The configured address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The listener failed later.
+    #[error("the listener failed")]
+    Serve(#[source] io::Error),
+}
+
+/// A server that runs in the background until its shutdown is asked for.
+#[derive(Debug)]
+pub struct Handle {
+    address: SocketAddr,
+    service: Arc<MemdsService>,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Handle {
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether it has heard the whole catalog since it started.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.service.is_ready()
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// When its listener failed.
+    ///
+    /// # Panics
+    /// When the server panicked.
+    pub async fn join(self) -> Result<(), MemdsError> {
+        self.task.await.expect("a MemDS server does not panic").map_err(MemdsError::Serve)
+    }
+}
+
+/// Starts a server; it stops when `shutdown` is cancelled.
+///
+/// # Errors
+/// When it cannot listen.
+pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Handle, MemdsError> {
+    let unusable = |source| MemdsError::Listen { address: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(unusable)?;
+    let address = listener.local_addr().map_err(unusable)?;
+    let service = Arc::new(MemdsService::new());
+    let serving = Arc::clone(&service) as Arc<dyn Service>;
+    let task = tokio::spawn(wire::transport::serve(listener, serving, shutdown));
+    info!(%address, "MemDS server listens");
+    Ok(Handle { address, service, task })
+}
+
+/// Runs a server until `shutdown` is cancelled.
+///
+/// # Errors
+/// When it cannot listen, or its listener fails.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), MemdsError> {
+    start(config, shutdown).await?.join().await
+}

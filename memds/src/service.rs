@@ -1,0 +1,138 @@
+//! What a MemDS server does with each request: everything is answered at once, on the connection's task.
+
+use std::fmt::Display;
+
+use routing::{NodeAddress, Route};
+use tracing::warn;
+use units::TableId;
+use wire::method::{Lookup, Method, Nodes, PushRoutes, PushTables};
+use wire::proto::routing as proto;
+use wire::transport::{Failure, Incoming, Responder, Service};
+
+use crate::metadata::{CatalogPush, Metadata, PushPosition, Pushed};
+use crate::metrics::Metrics;
+use crate::snapshot::Table;
+
+#[derive(Debug)]
+pub(crate) struct MemdsService {
+    metadata: Metadata,
+    metrics: Metrics,
+}
+
+impl MemdsService {
+    pub(crate) fn new() -> Self {
+        Self { metadata: Metadata::default(), metrics: Metrics::new() }
+    }
+
+    /// Whether it has heard the whole catalog.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.metadata.read().catalog_is_whole()
+    }
+
+    fn lookup(&self, request: &proto::LookupRequest) -> Result<proto::LookupResponse, Failure> {
+        let now = self.metadata.read();
+        let table = match request.table {
+            0 => now.by_name(&request.table_name),
+            number => now.by_number(TableId::new(number)),
+        };
+        let Some(table) = table else {
+            // A server that has just started must not say that a table does not exist.
+            if !now.catalog_is_whole() {
+                self.metrics.not_ready.increment(1);
+                return Err(Failure::Unavailable);
+            }
+            self.metrics.no_table.increment(1);
+            return Ok(proto::LookupResponse::default());
+        };
+        // No storage key is empty: an empty key asks for the table alone.
+        let route = if request.key.is_empty() { None } else { now.route(table.id, &request.key) };
+        if route.is_some() || request.key.is_empty() {
+            self.metrics.found.increment(1);
+        } else {
+            self.metrics.no_route.increment(1);
+        }
+        Ok(proto::LookupResponse {
+            table: (table.version > request.known_table_version).then(|| table.json.clone()),
+            table_exists: true,
+            route: route.map(|route| (&**route).into()),
+        })
+    }
+
+    fn nodes(&self) -> proto::NodesResponse {
+        proto::NodesResponse { nodes: self.metadata.read().nodes().iter().map(Into::into).collect() }
+    }
+
+    fn push_routes(&self, push: proto::PushRoutes) {
+        let node = self.well_formed(push.node.into_iter().map(NodeAddress::try_from)).pop();
+        let routes = self.well_formed(push.routes.into_iter().map(Route::try_from));
+        self.count("node", self.metadata.push_routes(node, routes));
+    }
+
+    fn push_tables(&self, push: proto::PushTables) -> Result<(), Failure> {
+        let sent = push.tables.len();
+        let tables = self.well_formed(push.tables.into_iter().map(Table::read));
+        // A catalog with holes must not count as whole.
+        let complete = push.complete && tables.len() == sent;
+        let position = PushPosition { term: push.term, sequence: push.sequence };
+        let removed = push.removed.into_iter().map(TableId::new).collect();
+        self.count(
+            "control",
+            self.metadata.push_catalog(CatalogPush { tables, removed, complete, position }),
+        );
+        if complete == push.complete { Ok(()) } else { Err(Failure::Malformed) }
+    }
+
+    /// What could be read; the rest is counted and logged.
+    fn well_formed<T, E: Display>(&self, read: impl Iterator<Item = Result<T, E>>) -> Vec<T> {
+        read.filter_map(|entry| {
+            entry
+                .inspect_err(|error| {
+                    self.metrics.malformed.increment(1);
+                    warn!(%error, "a push carried something malformed");
+                })
+                .ok()
+        })
+        .collect()
+    }
+
+    fn count(&self, from: &'static str, pushed: Pushed) {
+        let result = match pushed {
+            Pushed::News => "news",
+            Pushed::Known => "known",
+            Pushed::Stale => "stale",
+        };
+        self.metrics.pushed(from, result);
+        if pushed == Pushed::News {
+            self.metrics.holds(&self.metadata.read());
+        }
+    }
+}
+
+impl Service for MemdsService {
+    fn call(&self, request: Incoming, responder: Responder) {
+        match request.method {
+            Lookup::NUMBER => respond::<Lookup>(&request, responder, |request| self.lookup(&request)),
+            Nodes::NUMBER => respond::<Nodes>(&request, responder, |_| Ok(self.nodes())),
+            PushRoutes::NUMBER => respond::<PushRoutes>(&request, responder, |push| {
+                self.push_routes(push);
+                Ok(proto::Acknowledged {})
+            }),
+            PushTables::NUMBER => respond::<PushTables>(&request, responder, |push| {
+                self.push_tables(push).map(|()| proto::Acknowledged {})
+            }),
+            _ => responder.fail(Failure::UnknownMethod),
+        }
+    }
+}
+
+fn respond<M: Method>(
+    request: &Incoming,
+    responder: Responder,
+    answer: impl FnOnce(M::Request) -> Result<M::Response, Failure>,
+) {
+    let Ok(request) = request.decode::<M>() else { return responder.fail(Failure::Malformed) };
+    match answer(request) {
+        Ok(response) => responder.answer::<M>(&response),
+        Err(failure) => responder.fail(failure),
+    }
+}

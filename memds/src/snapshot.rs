@@ -1,0 +1,128 @@
+//! One immutable version of everything that a server knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use routing::{Learned, NodeAddress, NodeDirectory, PartitionMap, Route};
+use serde::Deserialize;
+use units::TableId;
+
+/// A table's descriptor, kept in the form in which it is sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Table {
+    pub(crate) id: TableId,
+    pub(crate) name: Arc<str>,
+    pub(crate) version: u64,
+    pub(crate) json: Bytes,
+}
+
+impl Table {
+    /// Reads a pushed descriptor.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(crate) fn read(json: Bytes) -> Result<Self, serde_json::Error> {
+        let header: Header = serde_json::from_slice(&json)?;
+        Ok(Self { id: TableId::new(header.id), name: header.name.into(), version: header.version, json })
+    }
+}
+
+/// What MemDS reads of a descriptor (`dynamodb::table::TableDescriptor`); the rest is the proxies'.
+#[derive(Deserialize)]
+struct Header {
+    id: u64,
+    name: String,
+    version: u64,
+}
+
+/// What a server knows. A writer clones it, changes the clone, and publishes that; clones share what did
+/// not change.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    tables: BTreeMap<TableId, Arc<Table>>,
+    /// The table that has the name now: of two (one being deleted), the one with the greater number.
+    names: BTreeMap<Arc<str>, TableId>,
+    routes: PartitionMap,
+    nodes: NodeDirectory,
+    catalog_is_whole: bool,
+}
+
+impl Snapshot {
+    pub(crate) fn by_number(&self, table: TableId) -> Option<&Arc<Table>> {
+        self.tables.get(&table)
+    }
+
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<Table>> {
+        self.tables.get(self.names.get(name)?)
+    }
+
+    /// The route of the partition of `table` that holds `key`.
+    pub(crate) fn route(&self, table: TableId, key: &[u8]) -> Option<&Arc<Route>> {
+        self.routes.holder(table, key)
+    }
+
+    pub(crate) fn nodes(&self) -> &NodeDirectory {
+        &self.nodes
+    }
+
+    /// Whether it has heard the whole catalog since it started: whether a table that it does not know
+    /// does not exist.
+    pub(crate) fn catalog_is_whole(&self) -> bool {
+        self.catalog_is_whole
+    }
+
+    pub(crate) fn table_count(&self) -> usize {
+        self.tables.len()
+    }
+
+    pub(crate) fn route_count(&self) -> usize {
+        self.routes.len()
+    }
+
+    pub(crate) fn would_learn_node(&self, node: &NodeAddress) -> bool {
+        self.nodes.would_learn(node)
+    }
+
+    pub(crate) fn would_learn_route(&self, route: &Route) -> bool {
+        self.routes.would_learn(route)
+    }
+
+    pub(crate) fn learn_node(&mut self, node: NodeAddress) -> bool {
+        self.nodes.learn(node)
+    }
+
+    pub(crate) fn learn_route(&mut self, route: Route) -> bool {
+        self.routes.learn(route) == Learned::News
+    }
+
+    /// Takes a descriptor in unless a newer version of it is known; says whether it was news.
+    pub(crate) fn learn_table(&mut self, table: Table) -> bool {
+        if self.tables.get(&table.id).is_some_and(|known| known.version >= table.version) {
+            return false;
+        }
+        let owner = self.names.entry(Arc::clone(&table.name)).or_insert(table.id);
+        *owner = table.id.max(*owner);
+        self.tables.insert(table.id, Arc::new(table));
+        true
+    }
+
+    /// Forgets a table and its routes; says whether there was anything to forget.
+    pub(crate) fn remove_table(&mut self, id: TableId) -> bool {
+        let had_routes = self.routes.remove_table(id);
+        let Some(table) = self.tables.remove(&id) else { return had_routes };
+        if self.names.get(&table.name) == Some(&id) {
+            self.names.remove(&table.name);
+        }
+        true
+    }
+
+    /// Forgets every table that is not in `catalog`, and the routes of such tables; from here on a table
+    /// that is not known does not exist. Says whether anything changed.
+    pub(crate) fn keep_only(&mut self, catalog: &BTreeSet<TableId>) -> bool {
+        let known: BTreeSet<TableId> = self.tables.keys().copied().chain(self.routes.tables()).collect();
+        let gone = known.difference(catalog);
+        let changed = gone.fold(false, |changed, table| self.remove_table(*table) | changed);
+        changed | !std::mem::replace(&mut self.catalog_is_whole, true)
+    }
+}

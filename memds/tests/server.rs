@@ -1,0 +1,153 @@
+//! A MemDS server over real sockets.
+
+use std::time::Duration;
+
+use memds::{Config, Handle};
+use tokio_util::sync::CancellationToken;
+use wire::method::{Lookup, Nodes, PushRoutes, PushTables};
+use wire::proto::routing::{
+    LookupRequest, LookupResponse, Member, Node, NodesRequest, PushRoutes as RoutesPush,
+    PushTables as TablesPush, Route,
+};
+use wire::transport::{CallError, Connection, ConnectionConfig, Failure};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn a_lookup_finds_the_partition_that_holds_the_key() {
+    let server = Server::start().await;
+    server.push_tables(vec![descriptor(7, "orders", 3)], 1).await;
+    server.push_routes(vec![route(1, b"", Some(b"m"), 1), route(2, b"m", None, 1)]).await;
+
+    let low = server.lookup(&by_name("orders", b"a")).await.unwrap();
+    let high = server.lookup(&by_name("orders", b"m")).await.unwrap();
+
+    assert_eq!((low.route.unwrap().partition, high.route.unwrap().partition), (1, 2));
+    assert!(low.table.is_some());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_descriptor_comes_back_only_if_it_is_newer_than_known() {
+    let server = Server::start().await;
+    server.push_tables(vec![descriptor(7, "orders", 3)], 1).await;
+
+    let known = |version| LookupRequest { table: 7, known_table_version: version, ..Default::default() };
+
+    assert!(server.lookup(&known(2)).await.unwrap().table.is_some());
+    assert!(server.lookup(&known(3)).await.unwrap().table.is_none());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_has_just_started_denies_no_table() {
+    let server = Server::start().await;
+    assert!(!server.handle.is_ready());
+    assert_eq!(server.lookup(&by_name("orders", b"a")).await, Err(CallError::Failed(Failure::Unavailable)));
+
+    server.push_tables(vec![], 1).await;
+
+    assert!(server.handle.is_ready());
+    assert!(!server.lookup(&by_name("orders", b"a")).await.unwrap().table_exists);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_older_route_never_comes_back() {
+    let server = Server::start().await;
+    server.push_tables(vec![descriptor(7, "orders", 3)], 1).await;
+    server.push_routes(vec![route(1, b"", None, 5)]).await;
+    server.push_routes(vec![route(1, b"", None, 4)]).await;
+
+    assert_eq!(server.lookup(&by_name("orders", b"a")).await.unwrap().route.unwrap().term, 5);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_nodes_latest_start_says_where_it_listens() {
+    let server = Server::start().await;
+    server.push_node("127.0.0.1:2", 2).await;
+    server.push_node("127.0.0.1:1", 1).await;
+
+    let nodes = server.connection.call::<Nodes>(&NodesRequest {}, DEADLINE).await.unwrap().nodes;
+
+    assert_eq!(nodes.iter().map(|node| node.address.as_str()).collect::<Vec<_>>(), ["127.0.0.1:2"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_malformed_route_is_left_out_and_the_rest_taken() {
+    let server = Server::start().await;
+    server.push_tables(vec![descriptor(7, "orders", 3)], 1).await;
+    let leaderless = Route { members: vec![], ..route(9, b"", Some(b"m"), 9) };
+
+    server.push_routes(vec![leaderless, route(2, b"m", None, 1)]).await;
+
+    assert!(server.lookup(&by_name("orders", b"a")).await.unwrap().route.is_none());
+    assert!(server.lookup(&by_name("orders", b"z")).await.unwrap().route.is_some());
+    server.stop().await;
+}
+
+struct Server {
+    handle: Handle,
+    connection: Connection,
+    shutdown: CancellationToken,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let shutdown = CancellationToken::new();
+        let config = Config { listen: "127.0.0.1:0".parse().unwrap() };
+        let handle = memds::start(config, shutdown.clone()).await.unwrap();
+        let connection = Connection::open(&handle.address().to_string(), ConnectionConfig::named("test"));
+        Self { handle, connection, shutdown }
+    }
+
+    async fn lookup(&self, request: &LookupRequest) -> Result<LookupResponse, CallError> {
+        self.connection.call::<Lookup>(request, DEADLINE).await
+    }
+
+    async fn push_tables(&self, tables: Vec<bytes::Bytes>, sequence: u64) {
+        let push = TablesPush { tables, removed: vec![], complete: true, term: 1, sequence };
+        self.connection.call::<PushTables>(&push, DEADLINE).await.unwrap();
+    }
+
+    async fn push_routes(&self, routes: Vec<Route>) {
+        let push = RoutesPush { node: None, routes, complete: false };
+        self.connection.call::<PushRoutes>(&push, DEADLINE).await.unwrap();
+    }
+
+    async fn push_node(&self, address: &str, incarnation: u64) {
+        let node = Some(Node { id: 1, zone: 0, address: address.into(), incarnation });
+        let push = RoutesPush { node, routes: vec![], complete: true };
+        self.connection.call::<PushRoutes>(&push, DEADLINE).await.unwrap();
+    }
+
+    async fn stop(self) {
+        drop(self.connection);
+        self.shutdown.cancel();
+        self.handle.join().await.unwrap();
+    }
+}
+
+fn by_name(name: &str, key: &'static [u8]) -> LookupRequest {
+    LookupRequest { table_name: name.into(), key: key.into(), ..Default::default() }
+}
+
+/// The part of a descriptor that MemDS reads; the rest is the proxies'.
+fn descriptor(id: u64, name: &str, version: u64) -> bytes::Bytes {
+    format!(r#"{{"id":{id},"name":"{name}","version":{version},"uuid":"u"}}"#).into()
+}
+
+fn route(partition: u64, start: &'static [u8], end: Option<&'static [u8]>, term: u64) -> Route {
+    Route {
+        table: 7,
+        partition,
+        start: start.into(),
+        end: end.map(Into::into),
+        members: vec![Member { node: 1, zone: 0, log_only: false }],
+        leader: Some(1),
+        configuration: 1,
+        term,
+    }
+}
