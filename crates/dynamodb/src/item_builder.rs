@@ -21,8 +21,9 @@ pub struct ItemBuilder {
     /// Starts of the elements of every open container, the innermost one's last.
     starts: Vec<usize>,
     open: Vec<Container>,
-    /// Where elements are put in order, kept for its capacity.
+    /// Where elements are put in order: their bytes, and where they were. Kept for their capacity.
     scratch: Vec<u8>,
+    moves: Vec<(usize, usize)>,
 }
 
 /// A container that is being written.
@@ -78,6 +79,7 @@ impl ItemBuilder {
             starts: Vec::with_capacity(16),
             open: vec![item],
             scratch: Vec::new(),
+            moves: Vec::new(),
         }
     }
 
@@ -268,7 +270,7 @@ impl ItemBuilder {
 
     /// Sorts a map's or a set's elements by name or content, and refuses equal ones.
     fn put_in_order(&mut self, container: Container) -> Result<(), BuildError> {
-        let Self { buffer, starts, scratch, .. } = self;
+        let Self { buffer, starts, scratch, moves, .. } = self;
         let starts = &mut starts[container.first..];
         let in_map = container.kind == ContainerKind::Map;
         let end = buffer.len();
@@ -283,10 +285,10 @@ impl ItemBuilder {
             return Ok(());
         }
 
-        let mut elements: Vec<(usize, usize)> =
-            (0..starts.len()).map(|index| (starts[index], end_of(index, starts))).collect();
-        elements.sort_unstable_by(|a, b| key(a.0, a.1).cmp(key(b.0, b.1)));
-        if let Some(pair) = elements.windows(2).find(|p| key(p[0].0, p[0].1) == key(p[1].0, p[1].1)) {
+        moves.clear();
+        moves.extend((0..starts.len()).map(|index| (starts[index], end_of(index, starts))));
+        moves.sort_unstable_by(|a, b| key(a.0, a.1).cmp(key(b.0, b.1)));
+        if let Some(pair) = moves.windows(2).find(|p| key(p[0].0, p[0].1) == key(p[1].0, p[1].1)) {
             let name = key(pair[0].0, pair[0].1);
             return Err(match container.kind {
                 ContainerKind::Map => BuildError::DuplicateName(String::from_utf8_lossy(name).into_owned()),
@@ -298,7 +300,7 @@ impl ItemBuilder {
             });
         }
         scratch.clear();
-        for (slot, (from, to)) in starts.iter_mut().zip(&elements) {
+        for (slot, (from, to)) in starts.iter_mut().zip(moves.iter()) {
             *slot = container.buffer_start + scratch.len();
             scratch.extend_from_slice(&buffer[*from..*to]);
         }
