@@ -1,0 +1,101 @@
+//! Which server owns a bucket: consistent hashing, so that a server's coming or going moves only its
+//! own share.
+
+use units::Epoch;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::lease::BucketId;
+
+/// Points of each server on the ring: shares within about 10 % of each other.
+const POINTS_PER_SERVER: u64 = 128;
+
+/// The ring of one epoch. Everyone who builds it from the same servers gets the same one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ring {
+    epoch: Epoch,
+    servers: Vec<String>,
+    points: Vec<(u64, usize)>,
+}
+
+impl Ring {
+    /// The ring of `servers` (their addresses, in any order).
+    #[must_use]
+    pub fn new(epoch: Epoch, servers: impl IntoIterator<Item = String>) -> Self {
+        let mut servers: Vec<String> = servers.into_iter().collect();
+        servers.sort_unstable();
+        servers.dedup();
+        let mut points: Vec<_> = servers
+            .iter()
+            .enumerate()
+            .flat_map(|(index, server)| {
+                (0..POINTS_PER_SERVER).map(move |point| (xxh3_64_with_seed(server.as_bytes(), point), index))
+            })
+            .collect();
+        points.sort_unstable();
+        Self { epoch, servers, points }
+    }
+
+    /// The epoch; a ring of a higher one replaces it.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The servers, in order.
+    #[must_use]
+    pub fn servers(&self) -> &[String] {
+        &self.servers
+    }
+
+    /// The bucket's owner, by its index among [`Self::servers`]; none: there are no servers.
+    #[must_use]
+    pub fn owner(&self, bucket: BucketId) -> Option<usize> {
+        let hash = xxh3_64_with_seed(&bucket.get().to_be_bytes(), 0);
+        let next = self.points.partition_point(|(point, _)| *point < hash);
+        self.points.get(next).or(self.points.first()).map(|(_, server)| *server)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(names: &[&str]) -> Ring {
+        Ring::new(Epoch::new(1), names.iter().map(|name| (*name).to_owned()))
+    }
+
+    fn owner<'a>(ring: &'a Ring, bucket: u64) -> &'a str {
+        let index = ring.owner(BucketId::from_raw(bucket)).expect("the ring has servers");
+        &ring.servers()[index]
+    }
+
+    #[test]
+    fn the_order_in_which_servers_are_listed_does_not_matter() {
+        let (one, other) = (ring(&["a", "b", "c"]), ring(&["c", "a", "b", "a"]));
+        assert_eq!(one, other);
+    }
+
+    #[test]
+    fn an_empty_ring_owns_nothing() {
+        assert_eq!(ring(&[]).owner(BucketId::from_raw(7)), None);
+    }
+
+    #[test]
+    fn every_server_owns_a_fair_share() {
+        let ring = ring(&["a:1", "b:1", "c:1", "d:1"]);
+        for server in ring.servers() {
+            let owned = (0..40_000).filter(|bucket| owner(&ring, *bucket) == server).count();
+            assert!((7_000..13_000).contains(&owned), "{server} owns {owned} of 40000");
+        }
+    }
+
+    #[test]
+    fn a_server_that_leaves_moves_only_its_own_buckets() {
+        let (before, after) = (ring(&["a:1", "b:1", "c:1"]), ring(&["a:1", "b:1"]));
+        for bucket in 0..10_000 {
+            if owner(&before, bucket) != "c:1" {
+                assert_eq!(owner(&before, bucket), owner(&after, bucket));
+            }
+        }
+    }
+}

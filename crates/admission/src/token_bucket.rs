@@ -1,0 +1,365 @@
+//! Token buckets in integer milli-units, with a signed level: a negative one is debt.
+//!
+//! Two forms with the same arithmetic: [`TokenBucket`] has one owner; [`AtomicTokenBucket`] is shared by
+//! a proxy's request tasks, takes no lock, and refills by a lease that runs out. Refilling moves the
+//! bucket's time forward only as far as whole milli-units were earned, so no fraction is lost or made.
+//!
+//! A request is admitted when the level covers its cost, or, when it costs more than the bucket can ever
+//! hold, when the bucket is full: it then leaves a debt that the rate repays.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use units::{MilliUnits, MilliUnitsPerSecond, Timestamp};
+
+/// Why a request was not admitted: too few tokens, here and now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too few tokens; {missing:?} are missing, earned in {retry_after:?}")]
+pub struct Shortage {
+    /// What was missing.
+    pub missing: MilliUnits,
+    /// When the rate will have earned it; `Duration::MAX`: never at this rate.
+    pub retry_after: Duration,
+}
+
+/// The most tokens that any bucket counts with: far above every quota, far below what could overflow.
+const MAX_LEVEL: i64 = i64::MAX / 4;
+
+/// Seconds of rate that a local bucket may hold.
+const DEPTH: Duration = Duration::from_millis(250);
+/// What a local bucket may hold at least, however small its rate: four units.
+const MIN_DEPTH: MilliUnits = MilliUnits::from_units(4);
+
+/// How deep a proxy's local bucket is at `rate`: 0.25 s of it, at least four units.
+#[must_use]
+pub fn local_depth(rate: MilliUnitsPerSecond) -> MilliUnits {
+    rate.earned_in(DEPTH).max(MIN_DEPTH)
+}
+
+fn signed(amount: MilliUnits) -> i64 {
+    i64::try_from(amount.get()).unwrap_or(MAX_LEVEL).min(MAX_LEVEL)
+}
+
+fn unsigned(level: i64) -> MilliUnits {
+    MilliUnits::new(u64::try_from(level).unwrap_or(0))
+}
+
+/// What `rate` earns from `from` to `until`, and the time up to which that is exact.
+fn earn(rate: MilliUnitsPerSecond, from: Timestamp, until: Timestamp) -> (MilliUnits, Timestamp) {
+    let earned = rate.earned_in(until.since(from));
+    if rate.get() == 0 {
+        return (earned, until.max(from));
+    }
+    // Rounded up, but no further than `until`: the rest of a milli-unit is earned next time.
+    (earned, from + rate.time_to_earn(earned))
+}
+
+fn shortage(level: i64, wanted: i64, rate: MilliUnitsPerSecond) -> Shortage {
+    let missing = unsigned(wanted.saturating_sub(level));
+    Shortage { missing, retry_after: rate.time_to_earn(missing) }
+}
+
+/// A token bucket with one owner.
+#[derive(Clone, Debug)]
+pub struct TokenBucket {
+    level: i64,
+    rate: MilliUnitsPerSecond,
+    cap: MilliUnits,
+    refilled_at: Timestamp,
+}
+
+impl TokenBucket {
+    /// A full bucket.
+    #[must_use]
+    pub fn full(rate: MilliUnitsPerSecond, cap: MilliUnits, now: Timestamp) -> Self {
+        Self { level: signed(cap), rate, cap, refilled_at: now }
+    }
+
+    /// An empty bucket.
+    #[must_use]
+    pub const fn empty(rate: MilliUnitsPerSecond, cap: MilliUnits, now: Timestamp) -> Self {
+        Self { level: 0, rate, cap, refilled_at: now }
+    }
+
+    /// Adds what was earned since the last time; what overflows is returned.
+    pub fn refill(&mut self, now: Timestamp) -> MilliUnits {
+        if now <= self.refilled_at {
+            return MilliUnits::ZERO;
+        }
+        let (earned, up_to) = earn(self.rate, self.refilled_at, now);
+        self.refilled_at = up_to;
+        self.add(earned)
+    }
+
+    /// Takes `cost`, or takes nothing.
+    ///
+    /// # Errors
+    /// [`Shortage`] says when to come back.
+    pub fn take(&mut self, cost: MilliUnits, now: Timestamp) -> Result<(), Shortage> {
+        self.refill(now);
+        let wanted = signed(cost.min(self.cap));
+        if self.level < wanted {
+            return Err(shortage(self.level, wanted, self.rate));
+        }
+        self.level -= signed(cost);
+        Ok(())
+    }
+
+    /// Takes what was already spent, into debt if need be.
+    pub fn charge(&mut self, amount: MilliUnits) {
+        self.level = self.level.saturating_sub(signed(amount)).max(-MAX_LEVEL);
+    }
+
+    /// Puts tokens in; what overflows is returned.
+    pub fn add(&mut self, amount: MilliUnits) -> MilliUnits {
+        self.level = self.level.saturating_add(signed(amount)).min(MAX_LEVEL);
+        let overflow = unsigned(self.level.saturating_sub(signed(self.cap)));
+        self.level -= signed(overflow);
+        overflow
+    }
+
+    /// Changes rate and depth from `now` on; what no longer fits is returned.
+    pub fn reconfigure(&mut self, rate: MilliUnitsPerSecond, cap: MilliUnits, now: Timestamp) -> MilliUnits {
+        let overflow = self.refill(now);
+        self.refilled_at = self.refilled_at.max(now);
+        self.rate = rate;
+        self.cap = cap;
+        overflow + self.add(MilliUnits::ZERO)
+    }
+
+    /// Tokens that may be taken, as of the last refill.
+    #[must_use]
+    pub fn level(&self) -> MilliUnits {
+        unsigned(self.level)
+    }
+
+    /// Tokens that were spent before they were earned.
+    #[must_use]
+    pub fn debt(&self) -> MilliUnits {
+        unsigned(self.level.saturating_neg())
+    }
+}
+
+/// By what a local bucket refills, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The leased rate.
+    pub rate: MilliUnitsPerSecond,
+    /// What the bucket may hold.
+    pub cap: MilliUnits,
+    /// When the lease runs out.
+    pub expires: Timestamp,
+    /// The rate from then on.
+    pub safe_rate: MilliUnitsPerSecond,
+}
+
+/// What a bucket counted since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BucketCounters {
+    /// Charged for admitted requests.
+    pub admitted: MilliUnits,
+    /// Asked for by refused requests.
+    pub throttled: MilliUnits,
+    /// Overflowed above the cap.
+    pub returned: MilliUnits,
+}
+
+impl BucketCounters {
+    /// Admitted plus throttled: what was wanted.
+    #[must_use]
+    pub fn offered(&self) -> MilliUnits {
+        self.admitted + self.throttled
+    }
+}
+
+/// A proxy's local bucket: shared by request tasks, lock-free, refilled by a [`Lease`].
+///
+/// Takers only move `level` by compare-and-swap. Whoever moves `refilled_at` forward owns the tokens of
+/// that stretch of time and adds them, so each is earned once. One task alone changes the lease.
+#[derive(Debug)]
+pub struct AtomicTokenBucket {
+    level: AtomicI64,
+    refilled_at: AtomicU64,
+    rate: AtomicU64,
+    cap: AtomicU64,
+    lease_expires: AtomicU64,
+    safe_rate: AtomicU64,
+    admitted: AtomicU64,
+    throttled: AtomicU64,
+    returned: AtomicU64,
+    largest_refused: AtomicU64,
+}
+
+impl AtomicTokenBucket {
+    /// A full bucket under `lease`.
+    #[must_use]
+    pub fn full(lease: Lease, now: Timestamp) -> Self {
+        Self {
+            level: AtomicI64::new(signed(lease.cap)),
+            refilled_at: AtomicU64::new(now.as_nanos()),
+            rate: AtomicU64::new(lease.rate.get()),
+            cap: AtomicU64::new(lease.cap.get()),
+            lease_expires: AtomicU64::new(lease.expires.as_nanos()),
+            safe_rate: AtomicU64::new(lease.safe_rate.get()),
+            admitted: AtomicU64::new(0),
+            throttled: AtomicU64::new(0),
+            returned: AtomicU64::new(0),
+            largest_refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes `cost`, or takes nothing. The level that remains.
+    ///
+    /// # Errors
+    /// [`Shortage`] says when to come back.
+    pub fn take(&self, cost: MilliUnits, now: Timestamp) -> Result<MilliUnits, Shortage> {
+        self.refill(now);
+        let cap = MilliUnits::new(self.cap.load(Ordering::Relaxed));
+        let wanted = signed(cost.min(cap));
+        let mut level = self.level.load(Ordering::Relaxed);
+        loop {
+            if level < wanted {
+                self.throttled.fetch_add(cost.get(), Ordering::Relaxed);
+                self.largest_refused.fetch_max(cost.get(), Ordering::Relaxed);
+                return Err(shortage(level, wanted, self.rate_at(now)));
+            }
+            let left = level - signed(cost);
+            match self.level.compare_exchange_weak(level, left, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    self.admitted.fetch_add(cost.get(), Ordering::Relaxed);
+                    return Ok(unsigned(left));
+                }
+                Err(current) => level = current,
+            }
+        }
+    }
+
+    /// Takes what an admitted request cost beyond its charge, into debt if need be.
+    pub fn charge(&self, amount: MilliUnits) {
+        self.level.fetch_sub(signed(amount), Ordering::Relaxed);
+        self.admitted.fetch_add(amount.get(), Ordering::Relaxed);
+    }
+
+    /// Gives back what an admitted request was charged too much. What it was charged stays in the
+    /// cumulative counter, which only grows: demand looks that much higher for one interval.
+    pub fn refund(&self, amount: MilliUnits) {
+        self.add(amount);
+    }
+
+    /// Refills by a new lease from `now` on, and adds `tokens`.
+    pub fn renew(&self, lease: Lease, tokens: MilliUnits, now: Timestamp) {
+        self.refill(now);
+        // What the old rate earned ends here, also the fraction of a milli-unit.
+        self.refilled_at.fetch_max(now.as_nanos(), Ordering::Relaxed);
+        self.rate.store(lease.rate.get(), Ordering::Relaxed);
+        self.safe_rate.store(lease.safe_rate.get(), Ordering::Relaxed);
+        self.lease_expires.store(lease.expires.as_nanos(), Ordering::Relaxed);
+        self.cap.store(lease.cap.get(), Ordering::Relaxed);
+        self.add(tokens);
+    }
+
+    /// Adds what was earned since the last time.
+    pub fn refill(&self, now: Timestamp) {
+        let from = self.refilled_at.load(Ordering::Relaxed);
+        if now.as_nanos() <= from {
+            return;
+        }
+        let (earned, up_to) = self.earned(Timestamp::from_nanos(from), now);
+        if up_to.as_nanos() == from {
+            return;
+        }
+        let owned =
+            self.refilled_at.compare_exchange(from, up_to.as_nanos(), Ordering::Relaxed, Ordering::Relaxed);
+        if owned.is_ok() {
+            self.add(earned);
+        }
+    }
+
+    /// The rate in force at `now`: the lease's, or the safe one once it has run out.
+    #[must_use]
+    pub fn rate_at(&self, now: Timestamp) -> MilliUnitsPerSecond {
+        let leased = now.as_nanos() < self.lease_expires.load(Ordering::Relaxed);
+        let rate = if leased { &self.rate } else { &self.safe_rate };
+        MilliUnitsPerSecond::new(rate.load(Ordering::Relaxed))
+    }
+
+    /// When the lease runs out.
+    #[must_use]
+    pub fn lease_expires(&self) -> Timestamp {
+        Timestamp::from_nanos(self.lease_expires.load(Ordering::Relaxed))
+    }
+
+    /// Tokens that may be taken, as of the last refill.
+    #[must_use]
+    pub fn level(&self) -> MilliUnits {
+        unsigned(self.level.load(Ordering::Relaxed))
+    }
+
+    /// Tokens that were spent before they were earned.
+    #[must_use]
+    pub fn debt(&self) -> MilliUnits {
+        unsigned(self.level.load(Ordering::Relaxed).saturating_neg())
+    }
+
+    /// What the bucket may hold.
+    #[must_use]
+    pub fn cap(&self) -> MilliUnits {
+        MilliUnits::new(self.cap.load(Ordering::Relaxed))
+    }
+
+    /// What it counted since it was made.
+    #[must_use]
+    pub fn counters(&self) -> BucketCounters {
+        BucketCounters {
+            admitted: MilliUnits::new(self.admitted.load(Ordering::Relaxed)),
+            throttled: MilliUnits::new(self.throttled.load(Ordering::Relaxed)),
+            returned: MilliUnits::new(self.returned.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// The costliest request refused since this was last asked.
+    pub(crate) fn take_largest_refused(&self) -> MilliUnits {
+        MilliUnits::new(self.largest_refused.swap(0, Ordering::Relaxed))
+    }
+
+    fn earned(&self, from: Timestamp, now: Timestamp) -> (MilliUnits, Timestamp) {
+        let expires = self.lease_expires();
+        let rate = MilliUnitsPerSecond::new(self.rate.load(Ordering::Relaxed));
+        let safe_rate = MilliUnitsPerSecond::new(self.safe_rate.load(Ordering::Relaxed));
+        if now <= expires {
+            return earn(rate, from, now);
+        }
+        if from >= expires {
+            return earn(safe_rate, from, now);
+        }
+        let (leased, _) = earn(rate, from, expires);
+        let (safe, up_to) = earn(safe_rate, expires, now);
+        (leased + safe, up_to)
+    }
+
+    fn add(&self, amount: MilliUnits) {
+        let amount = signed(amount);
+        let level = self.level.fetch_add(amount, Ordering::Relaxed).saturating_add(amount);
+        if level > signed(self.cap()) {
+            self.trim();
+        }
+    }
+
+    /// What overflows goes home with the next report.
+    fn trim(&self) {
+        let cap = signed(self.cap());
+        let mut level = self.level.load(Ordering::Relaxed);
+        while level > cap {
+            match self.level.compare_exchange_weak(level, cap, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    self.returned.fetch_add(unsigned(level - cap).get(), Ordering::Relaxed);
+                    return;
+                }
+                Err(current) => level = current,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
