@@ -30,6 +30,31 @@ pub struct NodeConfig {
     pub max_inflight_appends: usize,
     /// Bytes proposed and not yet committed per group, before proposals are refused.
     pub max_uncommitted_bytes: u64,
+    /// Entries that a leader keeps in memory behind its checkpoint for members that lack them.
+    pub retained_entries: u64,
+    /// A deliberate mistake, by which the tests show that they would notice it. Always `None` elsewhere.
+    #[doc(hidden)]
+    pub seeded_bug: Option<SeededBug>,
+}
+
+/// Mistakes that the simulation must catch.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeededBug {
+    /// Acknowledge and count what is not durable yet.
+    AcknowledgeBeforePersist,
+    /// Do not persist term and vote.
+    ForgetVotes,
+    /// Serve at once after an election.
+    SkipLeaseWait,
+    /// Extend leases by acknowledgements of those who follow another.
+    IgnoreRevocations,
+    /// Count acknowledgements of members that did not confirm the term.
+    CountUnconfirmed,
+    /// Keep the lease after telling another to lead.
+    KeepLeaseInTransfer,
+    /// Let a replica without its data vote and acknowledge.
+    VoteWhileWiped,
 }
 
 impl NodeConfig {
@@ -51,6 +76,8 @@ impl NodeConfig {
             max_append_bytes: 1 << 20,
             max_inflight_appends: 128,
             max_uncommitted_bytes: 64 << 20,
+            retained_entries: 1024,
+            seeded_bug: None,
         }
     }
 

@@ -16,18 +16,29 @@
 
 mod config;
 mod effects;
+mod group;
 mod lease;
+mod membership_change;
+mod memory_log;
 mod message;
 mod node_core;
+mod peer;
+mod raft_forms;
 mod recovered;
+mod refill;
+mod reign;
+mod shared;
 pub mod wal;
 
+#[doc(hidden)]
+pub use config::SeededBug;
 pub use config::{NodeConfig, NodeConfigError};
 pub use effects::{
     Committed, Effects, InstallSnapshot, LeadershipChange, PersistBatch, PersistSequence, ReadReady,
     ReadToken, Refused, SendSnapshot,
 };
 pub use lease::LeaseView;
+pub use membership_change::MemberChange;
 pub use message::{
     EntryKind, Envelope, GroupMessage, LogEntry, MessageKind, NodeHeartbeat, NodeHeartbeatAck, Revocation,
 };

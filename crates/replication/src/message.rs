@@ -57,6 +57,31 @@ pub struct GroupMessage {
     pub snapshot: Option<SnapshotPosition>,
 }
 
+impl GroupMessage {
+    /// A message in which nothing but its kind and ends is set.
+    #[must_use]
+    pub fn empty(group: PartitionId, kind: MessageKind, from: NodeId, to: NodeId) -> Self {
+        Self {
+            group,
+            kind,
+            from,
+            to,
+            term: Term::default(),
+            log_term: Term::default(),
+            index: LogIndex::default(),
+            commit: LogIndex::default(),
+            commit_term: Term::default(),
+            reject: false,
+            reject_hint: LogIndex::default(),
+            request_snapshot: LogIndex::default(),
+            priority: 0,
+            context: Bytes::new(),
+            entries: Vec::new(),
+            snapshot: None,
+        }
+    }
+}
+
 /// Kinds of group messages, with their stable numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]

@@ -34,6 +34,8 @@ pub struct Recovered {
     pub checkpoint: Position,
     /// The log after the checkpoint, without gaps.
     pub entries: Vec<LogEntry>,
+    /// The node's log knows this replica already; otherwise opening it records its creation.
+    pub recorded: bool,
 }
 
 impl Recovered {
@@ -57,6 +59,7 @@ impl Recovered {
             hard_state: HardState::default(),
             checkpoint: Position::default(),
             entries: Vec::new(),
+            recorded: false,
         }
     }
 

@@ -216,6 +216,7 @@ impl Fold {
             hard_state,
             checkpoint,
             entries,
+            recorded: true,
         }
     }
 }
