@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+mod member;
 mod problems;
 mod tree;
 
