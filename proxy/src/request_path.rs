@@ -30,6 +30,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dynamodb::api::{self, ApiOperation, Cost, Request};
 use dynamodb::error::{ApiError, ErrorKind};
+use dynamodb::expression::ExpressionCache;
 use dynamodb::operation::{Operation, Outcome};
 use dynamodb::table::{TableDescriptor, TableStatus};
 use routing::Route;
@@ -76,6 +77,8 @@ pub(crate) struct RequestPath<T: Tiers> {
     pub(crate) gate: T::Gate,
     pub(crate) store: T::Store,
     pub(crate) tables: T::Tables,
+    /// Parses of expressions, by their text.
+    expressions: ExpressionCache,
     retries: RetryBudget,
     metrics: RequestMetrics,
     request_deadline: Duration,
@@ -114,6 +117,7 @@ impl<T: Tiers> RequestPath<T> {
             gate,
             store,
             tables,
+            expressions: ExpressionCache::new(),
             retries: RetryBudget::new(),
             metrics: RequestMetrics::new(),
             request_deadline: deadlines.request,
@@ -123,12 +127,12 @@ impl<T: Tiers> RequestPath<T> {
 
     async fn steps(&self, operation: ApiOperation, request: &Received) -> Result<api::Answer, Failure> {
         let principal = self.authenticate(request).await?;
-        let decoded = Self::decode(operation, request)?;
+        let decoded = self.decode(operation, request)?;
         let deadline = Deadline::new(request.arrived, self.request_deadline);
         let for_tables = Deadline::new(request.arrived, self.table_deadline);
         match decoded {
-            Request::Point(point) => self.point(point, deadline).await,
-            Request::Range(range) => self.range(range, deadline).await,
+            Request::Point(point) => self.point(*point, deadline).await,
+            Request::Range(range) => self.range(*range, deadline).await,
             Request::BatchGet(batch) => self.batch_get(batch, deadline).await,
             Request::BatchWrite(batch) => self.batch_write(batch, deadline).await,
             other => self.table_operation(other, &principal, &request.host, for_tables).await,
@@ -154,8 +158,8 @@ impl<T: Tiers> RequestPath<T> {
     }
 
     /// The typed request. All that can be refused without another tier is refused here.
-    fn decode(operation: ApiOperation, request: &Received) -> Result<Request<'_>, Failure> {
-        Ok(api::decode(operation, &request.body)?)
+    fn decode<'r>(&self, operation: ApiOperation, request: &'r Received) -> Result<Request<'r>, Failure> {
+        Ok(api::decode(operation, &request.body, &self.expressions)?)
     }
 
     /// The table, if requests for its items can be answered.

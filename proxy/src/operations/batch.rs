@@ -16,7 +16,7 @@ type Described = Vec<Arc<TableDescriptor>>;
 impl<T: Tiers> RequestPath<T> {
     pub(crate) async fn batch_get(
         &self,
-        request: BatchGetRequest<'_>,
+        request: BatchGetRequest,
         deadline: Deadline,
     ) -> Result<Answer, Failure> {
         let tables = self.described(request.table_names(), deadline).await?;
@@ -26,7 +26,7 @@ impl<T: Tiers> RequestPath<T> {
 
     pub(crate) async fn batch_write(
         &self,
-        request: BatchWriteRequest<'_>,
+        request: BatchWriteRequest,
         deadline: Deadline,
     ) -> Result<Answer, Failure> {
         let tables = self.described(request.table_names(), deadline).await?;

@@ -26,11 +26,7 @@ impl Answer {
     /// An exception that consumed nothing.
     #[must_use]
     pub fn error(error: &ApiError) -> Self {
-        Self {
-            body: error_body(error, None),
-            error: Some(error.kind),
-            consumed: MilliUnits::ZERO,
-        }
+        Self { body: error_body(error, None), error: Some(error.kind), consumed: MilliUnits::ZERO }
     }
 
     /// The HTTP status that goes with it.

@@ -1,28 +1,27 @@
-//! A decoded request, whatever its operation, and what operations cost.
-
-use units::MilliUnits;
+//! A decoded request, whatever its operation.
 
 use super::api_operation::ApiOperation;
 use super::batch_get_item::BatchGetRequest;
 use super::batch_write_item::BatchWriteRequest;
+use super::list_tables::ListTables;
 use super::point::PointRequest;
 use super::range_walk::RangeRequest;
-use super::tables::{self, ListTables};
+use super::{create_table, describe, update_table};
 use crate::error::ApiError;
-use crate::operation::{Operation, Outcome};
+use crate::expression::ExpressionCache;
 use crate::table::{NewTable, TableChange};
 
 /// A request that passed every check that needs no table.
 #[derive(Debug)]
 pub enum Request<'a> {
     /// `GetItem`, `PutItem`, `UpdateItem`, `DeleteItem`.
-    Point(PointRequest<'a>),
+    Point(Box<PointRequest<'a>>),
     /// `Query`, `Scan`.
-    Range(RangeRequest<'a>),
+    Range(Box<RangeRequest<'a>>),
     /// `BatchGetItem`.
-    BatchGet(BatchGetRequest<'a>),
+    BatchGet(BatchGetRequest),
     /// `BatchWriteItem`.
-    BatchWrite(BatchWriteRequest<'a>),
+    BatchWrite(BatchWriteRequest),
     /// `CreateTable`: for the control plane.
     CreateTable(Box<NewTable>),
     /// `UpdateTable`: for the control plane.
@@ -39,59 +38,38 @@ pub enum Request<'a> {
     DescribeEndpoints,
 }
 
-/// One operation of a batch.
-#[derive(Clone, Debug)]
-pub struct BatchOperation {
-    /// Which of the batch's tables: an index into `table_names()`.
-    pub table: usize,
-    /// What to do there.
-    pub operation: Operation,
-}
-
-/// An amount of capacity of one kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cost {
-    /// Read capacity.
-    Read(MilliUnits),
-    /// Write capacity.
-    Write(MilliUnits),
-}
-
 /// Decodes and validates the body of a request for `operation`.
 ///
 /// # Errors
 /// `SerializationException` for what is not the operation's JSON; `ValidationException` for what
 /// DynamoDB refuses before it looks at the table.
-pub fn decode(operation: ApiOperation, body: &[u8]) -> Result<Request<'_>, ApiError> {
+pub fn decode<'a>(
+    operation: ApiOperation,
+    body: &'a [u8],
+    cache: &ExpressionCache,
+) -> Result<Request<'a>, ApiError> {
     Ok(match operation {
         ApiOperation::GetItem
         | ApiOperation::PutItem
         | ApiOperation::UpdateItem
-        | ApiOperation::DeleteItem => Request::Point(PointRequest::decode(operation, body)?),
+        | ApiOperation::DeleteItem => Request::Point(Box::new(PointRequest::decode(operation, body, cache)?)),
         ApiOperation::Query | ApiOperation::Scan => {
-            Request::Range(RangeRequest::decode(operation, body)?)
+            Request::Range(Box::new(RangeRequest::decode(operation, body, cache)?))
         }
-        ApiOperation::BatchGetItem => Request::BatchGet(BatchGetRequest::decode(body)?),
+        ApiOperation::BatchGetItem => Request::BatchGet(BatchGetRequest::decode(body, cache)?),
         ApiOperation::BatchWriteItem => Request::BatchWrite(BatchWriteRequest::decode(body)?),
-        ApiOperation::CreateTable => Request::CreateTable(Box::new(tables::decode_create(body)?)),
-        ApiOperation::UpdateTable => Request::UpdateTable(Box::new(tables::decode_update(body)?)),
-        ApiOperation::DeleteTable => Request::DeleteTable(tables::decode_name(body)?),
-        ApiOperation::DescribeTable => Request::DescribeTable(tables::decode_name(body)?),
+        ApiOperation::CreateTable => Request::CreateTable(Box::new(create_table::decode(body)?)),
+        ApiOperation::UpdateTable => Request::UpdateTable(Box::new(update_table::decode(body)?)),
+        ApiOperation::DeleteTable => Request::DeleteTable(describe::decode_name(body)?),
+        ApiOperation::DescribeTable => Request::DescribeTable(describe::decode_name(body)?),
         ApiOperation::ListTables => Request::ListTables(ListTables::decode(body)?),
-        ApiOperation::DescribeLimits => Request::DescribeLimits,
-        ApiOperation::DescribeEndpoints => Request::DescribeEndpoints,
+        ApiOperation::DescribeLimits => {
+            describe::decode_empty(body)?;
+            Request::DescribeLimits
+        }
+        ApiOperation::DescribeEndpoints => {
+            describe::decode_empty(body)?;
+            Request::DescribeEndpoints
+        }
     })
-}
-
-/// The least that `operation` costs as far as is known before it is executed: what admission takes
-/// at first. [`charge`] says the whole once the outcome is known.
-#[must_use]
-pub fn estimate(operation: &Operation) -> Cost {
-    unimplemented!("{operation:?}")
-}
-
-/// What `operation` cost, given its outcome.
-#[must_use]
-pub fn charge(operation: &Operation, outcome: &Outcome) -> Cost {
-    unimplemented!("{operation:?} {outcome:?}")
 }
