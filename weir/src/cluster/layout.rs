@@ -1,0 +1,212 @@
+//! What the fleet consists of: names, addresses, folders, and each process's configuration file.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::ClusterArgs;
+use crate::credentials::KeyPair;
+
+const GAC_SERVERS: usize = 2;
+const MEMDS_SERVERS: usize = 2;
+const ZONES: usize = 3;
+
+/// One process of the fleet.
+#[derive(Debug, Clone)]
+pub struct ProcessSpec {
+    /// The subcommand that runs it.
+    pub tier: &'static str,
+    /// Where it serves.
+    pub listen: String,
+    /// Where its operators' endpoint is.
+    pub admin: String,
+    /// Its configuration file.
+    pub config: PathBuf,
+    /// What it writes to stdout and stderr.
+    pub log: PathBuf,
+    /// Where it keeps data, if it keeps any.
+    pub data_dir: Option<PathBuf>,
+}
+
+/// The fleet: in `processes`, the back comes first only by the supervisor's choice, not by this order.
+#[derive(Debug)]
+pub struct Layout {
+    /// The fleet's folder, absolute.
+    pub dir: PathBuf,
+    /// By name.
+    pub processes: BTreeMap<String, ProcessSpec>,
+    keys: KeyPair,
+}
+
+/// Ports that were chosen at the first start, by process name: (serves, operators).
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Ports(BTreeMap<String, (u16, u16)>);
+
+impl Layout {
+    /// The fleet of `args.dir`, with the ports and keys of its first start.
+    pub fn load_or_create(args: &ClusterArgs) -> anyhow::Result<Self> {
+        for folder in ["config", "logs", "data"] {
+            std::fs::create_dir_all(args.dir.join(folder))
+                .with_context(|| format!("cannot create {}", args.dir.join(folder).display()))?;
+        }
+        let dir = args.dir.canonicalize()?;
+        let keys = KeyPair::given_or_kept(args.access_key.clone(), args.secret_key.clone(), Some(&dir))?;
+        let names = names(usize::from(args.proxies));
+        let ports = Ports::load_or_choose(&dir.join("ports.json"), &names, args.port)?;
+        let processes = names.iter().map(|(name, tier)| (name.clone(), spec(&dir, name, tier, &ports))).collect();
+        let layout = Self { dir, processes, keys };
+        layout.write_configs()?;
+        Ok(layout)
+    }
+
+    /// What a person needs to use the fleet.
+    pub fn banner(&self) -> String {
+        let mut text = String::from("\nWeir runs as a fleet of separate processes.\n\n");
+        for spec in self.of("proxy") {
+            text.push_str(&format!("  endpoint    http://{}\n", spec.listen));
+        }
+        text.push_str(&format!(
+            "  access key  {}\n  secret key  {}\n  logs        {}\n\n\
+             Try a failure:\n\n  weir cluster --dir {dir} status\n  weir cluster --dir {dir} kill storage-1\n  \
+             weir cluster --dir {dir} start storage-1",
+            self.keys.access_key,
+            self.keys.secret_key,
+            self.dir.join("logs").display(),
+            dir = self.dir.display(),
+        ));
+        text
+    }
+
+    fn of(&self, tier: &'static str) -> impl Iterator<Item = &ProcessSpec> {
+        self.processes.values().filter(move |spec| spec.tier == tier)
+    }
+
+    fn addresses(&self, tier: &'static str) -> Vec<String> {
+        self.of(tier).map(|spec| spec.listen.clone()).collect()
+    }
+
+    fn write_configs(&self) -> anyhow::Result<()> {
+        for tier in ["proxy", "gac", "memds", "storage", "control"] {
+            for (index, spec) in self.of(tier).enumerate() {
+                let text = toml::to_string_pretty(&self.config(spec, index))?;
+                std::fs::write(&spec.config, text)
+                    .with_context(|| format!("cannot write {}", spec.config.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The `index`-th process of its tier, in the form that `weir <tier> --config` reads.
+    fn config(&self, spec: &ProcessSpec, index: usize) -> toml::Table {
+        let mut config = toml::Table::new();
+        let mut put = |key: &str, value: toml::Value| config.insert(key.to_owned(), value);
+        let list = |tier| toml::Value::from(self.addresses(tier));
+        let number = i64::try_from(index).unwrap_or(i64::MAX);
+        put("listen", spec.listen.clone().into());
+        put("admin", toml::Table::from_iter([("listen".to_owned(), spec.admin.clone().into())]).into());
+        match spec.tier {
+            "proxy" => {
+                put("zone", (number % 3).into());
+                put("control", list("control"));
+                put("memds", list("memds"));
+                put("gac", list("gac"));
+            }
+            "gac" => {
+                put("control", list("control"));
+            }
+            "storage" => {
+                put("node", (number + 1).into());
+                put("zone", number.into());
+                put("control", list("control"));
+                put("memds", list("memds"));
+                put("data_dir", path(spec).into());
+            }
+            "control" => {
+                put("id", (number + 1).into());
+                put("members", self.control_members());
+                put("memds", list("memds"));
+                put("gac", list("gac"));
+                put("storage", toml::Table::from_iter([("folder".to_owned(), path(spec).into())]).into());
+                put("credentials", vec![self.credential()].into());
+            }
+            _ => {}
+        }
+        config
+    }
+
+    fn control_members(&self) -> toml::Value {
+        let member = |(index, spec): (usize, &ProcessSpec)| {
+            let id = i64::try_from(index + 1).unwrap_or(i64::MAX);
+            toml::Table::from_iter([("id".to_owned(), id.into()), ("address".to_owned(), spec.listen.clone().into())])
+        };
+        self.of("control").enumerate().map(member).collect::<Vec<_>>().into()
+    }
+
+    fn credential(&self) -> toml::Table {
+        toml::Table::from_iter([
+            ("access_key".to_owned(), self.keys.access_key.clone().into()),
+            ("secret_key".to_owned(), self.keys.secret_key.clone().into()),
+        ])
+    }
+}
+
+fn path(spec: &ProcessSpec) -> String {
+    spec.data_dir.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default()
+}
+
+/// Every process's name and tier.
+fn names(proxies: usize) -> Vec<(String, &'static str)> {
+    [("control", ZONES), ("memds", MEMDS_SERVERS), ("gac", GAC_SERVERS), ("storage", ZONES), ("proxy", proxies)]
+        .into_iter()
+        .flat_map(|(tier, count)| (1..=count).map(move |number| (format!("{tier}-{number}"), tier)))
+        .collect()
+}
+
+fn spec(dir: &Path, name: &str, tier: &'static str, ports: &Ports) -> ProcessSpec {
+    let (listen, admin) = ports.0[name];
+    let keeps_data = matches!(tier, "storage" | "control");
+    ProcessSpec {
+        tier,
+        listen: SocketAddr::from(([127, 0, 0, 1], listen)).to_string(),
+        admin: SocketAddr::from(([127, 0, 0, 1], admin)).to_string(),
+        config: dir.join("config").join(format!("{name}.toml")),
+        log: dir.join("logs").join(format!("{name}.log")),
+        data_dir: keeps_data.then(|| dir.join("data").join(name)),
+    }
+}
+
+impl Ports {
+    /// Keeps the ports of earlier starts, so that a restarted process is found where it was.
+    fn load_or_choose(file: &Path, names: &[(String, &str)], first_proxy: u16) -> anyhow::Result<Self> {
+        let mut ports = if file.exists() {
+            let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))?
+        } else {
+            Self::default()
+        };
+        // All are held until all are chosen: the same free port must not be handed out twice.
+        let mut held = Vec::new();
+        let mut free = || -> anyhow::Result<u16> {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port")?;
+            let port = listener.local_addr()?.port();
+            held.push(listener);
+            Ok(port)
+        };
+        let mut proxies = 0;
+        for (name, tier) in names {
+            let fixed = (*tier == "proxy" && first_proxy != 0).then(|| first_proxy.saturating_add(proxies));
+            proxies += u16::from(*tier == "proxy");
+            let (listen, admin) = match ports.0.get(name) {
+                Some(known) => *known,
+                None => (free()?, free()?),
+            };
+            ports.0.insert(name.clone(), (fixed.unwrap_or(listen), admin));
+        }
+        std::fs::write(file, serde_json::to_vec_pretty(&ports)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(ports)
+    }
+}
