@@ -13,8 +13,10 @@ use winnow::token::any;
 use super::ast::{Comparator, Section};
 use super::lexer::{Lexeme, Token};
 
-/// How deep a tree may be: each level has an operator or a function, of which DynamoDB allows 300.
-const MAX_NESTING: usize = super::MAX_OPERATORS;
+/// How deep a tree may be, each level being a group that joins conditions, a `NOT`, an arithmetic group or
+/// a function. DynamoDB's 300 operators would allow more; 100 keep every walk over a tree within half of a
+/// thread's 2 MB in a debug build, and nobody writes a fifth of that.
+const MAX_NESTING: usize = 100;
 
 type Tokens<'t, 'l> = TokenSlice<'l, Lexeme<'t>>;
 

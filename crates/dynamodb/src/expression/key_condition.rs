@@ -2,10 +2,10 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::ExpressionKind;
 use super::ast::{Comparator, ConditionTree, Operand, Path};
 use super::condition::Condition;
 use super::scope::Scope;
-use super::ExpressionKind;
 use crate::error::ApiError;
 use crate::item::ValueRef;
 use crate::key::SortCondition;

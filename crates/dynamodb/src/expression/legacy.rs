@@ -296,12 +296,12 @@ impl<'a> ExpectedAttribute<'a> {
             (Some(false), Some(_)) => {
                 Err(invalid(format_args!("Value cannot be used when Exists is false for Attribute: {name}")))
             }
-            (Some(true), None) => Err(invalid(format_args!(
-                "Value must be provided when Exists is true for Attribute: {name}"
-            ))),
-            (None, None) => Err(invalid(format_args!(
-                "Value must be provided when Exists is null for Attribute: {name}"
-            ))),
+            (Some(true), None) => {
+                Err(invalid(format_args!("Value must be provided when Exists is true for Attribute: {name}")))
+            }
+            (None, None) => {
+                Err(invalid(format_args!("Value must be provided when Exists is null for Attribute: {name}")))
+            }
             (Some(true) | None, Some(value)) => Ok((Operator::Equal, std::slice::from_ref(value))),
         }
     }
@@ -386,9 +386,7 @@ impl Operator {
             Self::Less | Self::LessOrEqual | Self::Greater | Self::GreaterOrEqual => scalar,
             Self::In | Self::Between => scalar,
             Self::BeginsWith => matches!(kind, ValueKind::S | ValueKind::B),
-            Self::Contains | Self::NotContains => {
-                scalar || matches!(kind, ValueKind::Bool | ValueKind::Null)
-            }
+            Self::Contains | Self::NotContains => scalar || matches!(kind, ValueKind::Bool | ValueKind::Null),
             Self::Equal | Self::NotEqual | Self::NotNull | Self::Null => true,
         }
     }

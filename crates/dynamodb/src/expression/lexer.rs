@@ -117,9 +117,8 @@ fn integer(input: &mut Input<'_>) -> Result<Token, EmptyError> {
 }
 
 fn symbol(input: &mut Input<'_>) -> Result<Token, EmptyError> {
-    let or = |longer: char, token: Token, short: Token| {
-        alt((one_of([longer]).value(token), empty.value(short)))
-    };
+    let or =
+        |longer: char, token: Token, short: Token| alt((one_of([longer]).value(token), empty.value(short)));
     dispatch! { any;
         '=' => empty.value(Token::Equal),
         '<' => alt(('>'.value(Token::NotEqual), '='.value(Token::LessOrEqual), empty.value(Token::Less))),

@@ -157,7 +157,11 @@ impl Lowering {
     }
 
     fn conditions(&mut self, terms: Vec<WrittenCondition<'_>>) -> Result<Vec<ConditionTree>, ApiError> {
-        terms.into_iter().map(|term| self.condition(term)).collect()
+        let mut conditions = Vec::with_capacity(terms.len());
+        for term in terms {
+            conditions.push(self.condition(term)?);
+        }
+        Ok(conditions)
     }
 
     fn in_list(
@@ -330,18 +334,16 @@ impl Lowering {
 
     fn literal(&self, name: &str) -> Result<Name, ApiError> {
         if is_reserved(name) {
-            return Err(self.kind.invalid(format_args!(
-                "Attribute name is a reserved keyword; reserved keyword: {name}"
-            )));
+            return Err(self
+                .kind
+                .invalid(format_args!("Attribute name is a reserved keyword; reserved keyword: {name}")));
         }
         Ok(Name::Literal(name.to_owned()))
     }
 
     fn index(&self, digits: &str) -> Result<u32, ApiError> {
         digits.parse().ok().filter(|index| *index <= MAX_INDEX).ok_or_else(|| {
-            self.kind.invalid(format_args!(
-                "List index is not within the allowable range; index: [{digits}]"
-            ))
+            self.kind.invalid(format_args!("List index is not within the allowable range; index: [{digits}]"))
         })
     }
 

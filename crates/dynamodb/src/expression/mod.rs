@@ -97,7 +97,9 @@ fn read<'t, T>(
         Failure::Syntax { remaining } => {
             kind.invalid(format_args!("{}", syntax_error(text, &lexemes, lexemes.len() - remaining)))
         }
-        Failure::RedundantParentheses => kind.invalid(format_args!("The expression has redundant parentheses;")),
+        Failure::RedundantParentheses => {
+            kind.invalid(format_args!("The expression has redundant parentheses;"))
+        }
         Failure::TooDeep => kind.too_many_operators(),
     })
 }

@@ -59,9 +59,10 @@ fn clash(one: &ResolvedPath, other: &ResolvedPath) -> Option<Clash> {
     let differing = one.steps.iter().zip(&other.steps).find(|(one, other)| one != other);
     match differing {
         None => Some(Clash::Overlap),
-        Some((ResolvedStep::Field(_), ResolvedStep::Index(_)) | (ResolvedStep::Index(_), ResolvedStep::Field(_))) => {
-            Some(Clash::Conflict)
-        }
+        Some(
+            (ResolvedStep::Field(_), ResolvedStep::Index(_))
+            | (ResolvedStep::Index(_), ResolvedStep::Field(_)),
+        ) => Some(Clash::Conflict),
         Some(_) => None,
     }
 }

@@ -94,7 +94,8 @@ impl RequestExpressions<'_> {
             checked.update = Some(update);
         }
         if let Some(text) = limits.text(ExpressionKind::Condition, self.condition)? {
-            checked.condition = Some(usage.check_condition(cache, limits, ExpressionKind::Condition, text)?);
+            checked.condition =
+                Some(usage.check_condition(cache, limits, ExpressionKind::Condition, text)?);
         }
         if let Some(text) = limits.text(ExpressionKind::Filter, self.filter)? {
             checked.filter = Some(usage.check_condition(cache, limits, ExpressionKind::Filter, text)?);
@@ -131,8 +132,7 @@ impl RequestExpressions<'_> {
         if self.values.is_some() && no_expression {
             let absent: Vec<String> =
                 self.accepted.iter().map(|kind| format!("{} is null", kind.parameter())).collect();
-            let list =
-                if absent.is_empty() { String::new() } else { format!(": {}", absent.join(" and ")) };
+            let list = if absent.is_empty() { String::new() } else { format!(": {}", absent.join(" and ")) };
             return Err(ApiError::validation(format!(
                 "ExpressionAttributeValues can only be specified when using expressions{list}"
             )));
@@ -267,9 +267,7 @@ fn check_names(names: &BTreeMap<String, String>) -> Result<(), ApiError> {
             )));
         }
         if name.len() > MAX_NAME_BYTES {
-            return Err(ApiError::validation(
-                "Attribute name is too large, must be less than 65536 bytes",
-            ));
+            return Err(ApiError::validation("Attribute name is too large, must be less than 65536 bytes"));
         }
         bytes += placeholder.len() + name.len();
     }
@@ -301,9 +299,7 @@ fn check_placeholder(map: &str, placeholder: &str, sigil: char) -> Result<(), Ap
     if well_formed {
         return Ok(());
     }
-    Err(ApiError::validation(format!(
-        "{map} contains invalid key: Syntax error; key: \"{placeholder}\""
-    )))
+    Err(ApiError::validation(format!("{map} contains invalid key: Syntax error; key: \"{placeholder}\"")))
 }
 
 fn check_total(map: &str, bytes: usize) -> Result<(), ApiError> {

@@ -92,7 +92,8 @@ impl UpdateExpression {
         let actions = || self.actions.iter().zip(&paths);
 
         // Operands that do not fit what is there are reported before any path or missing attribute.
-        let combined = actions().map(|(action, path)| before.combine(action, path)).collect::<Result<Vec<_>, _>>()?;
+        let combined =
+            actions().map(|(action, path)| before.combine(action, path)).collect::<Result<Vec<_>, _>>()?;
         let mut changes = Vec::with_capacity(self.actions.len());
         for ((action, path), combined) in actions().zip(combined) {
             let change = match action {
@@ -121,9 +122,8 @@ impl TouchedPaths {
     /// empty when it has none of them. A path into a list stands for its whole top-level attribute.
     #[must_use]
     pub fn project(&self, item: ItemView<'_>) -> EncodedItem {
-        let into_list = |path: &&ResolvedPath| {
-            path.steps.iter().any(|step| matches!(step, ResolvedStep::Index(_)))
-        };
+        let into_list =
+            |path: &&ResolvedPath| path.steps.iter().any(|step| matches!(step, ResolvedStep::Index(_)));
         let mut selection = PathSelection::default();
         for path in self.0.iter().filter(into_list) {
             selection.add(&ResolvedPath { root: path.root.clone(), steps: Vec::new() });
@@ -348,9 +348,7 @@ fn remove(item: &mut Item, path: &ResolvedPath) {
 fn descend<'i>(item: &'i mut Item, root: &str, steps: &[ResolvedStep]) -> Option<&'i mut AttributeValue> {
     steps.iter().try_fold(item.get_mut(root)?, |value, step| match (value, step) {
         (AttributeValue::M(map), ResolvedStep::Field(name)) => map.get_mut(name),
-        (AttributeValue::L(list), ResolvedStep::Index(index)) => {
-            list.get_mut(usize::try_from(*index).ok()?)
-        }
+        (AttributeValue::L(list), ResolvedStep::Index(index)) => list.get_mut(usize::try_from(*index).ok()?),
         _ => None,
     })
 }
