@@ -1,1 +1,15 @@
-//! Placeholder.
+//! The global admission controller: vends leases of each bucket's rate, and tokens out of its pool, to
+//! the proxies that report to it. A thin shell over `admission::Allocator`.
+//!
+//! Ephemeral by design: it keeps nothing on disk. A restarted server takes a higher epoch and learns from
+//! the proxies' next reports what is in use. Quotas come from the control plane when it is there, and in
+//! every report in any case, so that admission goes on while it is away.
+
+mod config;
+mod metrics;
+mod quotas;
+mod server;
+mod service;
+
+pub use config::{Config, ConfigError};
+pub use server::{GacError, Handle, run, start};

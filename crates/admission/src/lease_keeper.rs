@@ -29,7 +29,8 @@ pub struct LeaseKeeper {
     reported_at: Option<Timestamp>,
     reported: BucketCounters,
     offered_rate: MilliUnitsPerSecond,
-    decreased: bool,
+    /// The owner waits for this: a decrease is in use, or a stream came up anew.
+    awaited: bool,
 }
 
 impl LeaseKeeper {
@@ -45,7 +46,7 @@ impl LeaseKeeper {
             reported_at: None,
             reported: BucketCounters::default(),
             offered_rate: MilliUnitsPerSecond::default(),
-            decreased: false,
+            awaited: false,
         }
     }
 
@@ -90,7 +91,7 @@ impl LeaseKeeper {
     pub fn is_due(&self, bucket: &AtomicTokenBucket, now: Timestamp) -> bool {
         let Some(reported_at) = self.reported_at else { return true };
         let elapsed = now.since(reported_at);
-        if self.decreased || elapsed >= self.interval {
+        if self.awaited || elapsed >= self.interval {
             return true;
         }
         if elapsed < MIN_REPORT_GAP {
@@ -101,6 +102,11 @@ impl LeaseKeeper {
             bucket.level().get() < bucket.cap().get() / 4 || counters.throttled > self.reported.throttled;
         let wanted = counters.offered() > self.reported.offered();
         (self.pool != PoolColour::Dry && wanted && runs_low) || self.has_moved(counters, elapsed)
+    }
+
+    /// Reports at the next opportunity: the owner may have changed.
+    pub const fn report_anew(&mut self) {
+        self.awaited = true;
     }
 
     /// What to report; notes that it was reported.
@@ -123,7 +129,7 @@ impl LeaseKeeper {
         };
         self.reported = counters;
         self.reported_at = Some(now);
-        self.decreased = false;
+        self.awaited = false;
         entry
     }
 
@@ -140,7 +146,7 @@ impl LeaseKeeper {
         if grant.bucket != self.bucket || !accepts_only_newer(self.accepted, grant.number) {
             return false;
         }
-        self.decreased = grant.rate < bucket.rate_at(now);
+        self.awaited = grant.rate < bucket.rate_at(now);
         let lease = Lease {
             rate: grant.rate,
             cap: grant.cap,

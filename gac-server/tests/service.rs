@@ -1,0 +1,126 @@
+//! A GAC server over loopback, spoken to as proxies and the control plane do.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use admission::{BucketId, CapacityKind, GrantNumber, Quota, ReportEntry};
+use gac_server::{Config, Handle, start};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use units::{MilliUnits, MilliUnitsPerSecond, ProxyId, TableId};
+use wire::method::{FetchQuotas, Method, PushQuotas, Report};
+use wire::proto::{control, gac};
+use wire::transport::{
+    CallError, Connection, ConnectionConfig, Failure, Incoming, Responder, Service, serve,
+};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+fn loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+async fn gac(config: Config) -> (Handle, Connection, CancellationToken) {
+    let shutdown = CancellationToken::new();
+    let handle = start(config, shutdown.clone()).await.expect("loopback has ports");
+    let connection = Connection::open(&handle.address().to_string(), ConnectionConfig::named("test"));
+    (handle, connection, shutdown)
+}
+
+fn bucket() -> BucketId {
+    BucketId::new(TableId::new(9), CapacityKind::Read)
+}
+
+fn quota(units: u64, version: u64) -> Quota {
+    Quota::with_usual_burst(MilliUnitsPerSecond::from_units(units), version)
+}
+
+fn entry(quota: Quota) -> ReportEntry {
+    ReportEntry {
+        bucket: bucket(),
+        admitted: MilliUnits::ZERO,
+        throttled: MilliUnits::ZERO,
+        returned: MilliUnits::ZERO,
+        held: MilliUnits::ZERO,
+        need: MilliUnits::ZERO,
+        acknowledged: GrantNumber::default(),
+        rate_in_use: MilliUnitsPerSecond::default(),
+        quota,
+    }
+}
+
+async fn report(connection: &Connection, proxy: u64, entries: &[ReportEntry]) -> gac::Grants {
+    let report = gac::Report::pack(ProxyId::new(proxy), 1, entries);
+    connection.call::<Report>(&report, DEADLINE).await.expect("it answers")
+}
+
+#[tokio::test]
+async fn a_report_is_answered_by_a_grant_of_the_quota_it_carries() {
+    let (handle, connection, shutdown) = gac(Config::new(loopback(), Vec::new())).await;
+    assert!(!handle.is_ready());
+    assert_eq!(report(&connection, 1, &[]).await.bucket, [0_u64; 0]);
+    assert!(handle.is_ready(), "the only expected proxy has reported");
+    let grants = report(&connection, 1, &[entry(quota(100, 1))]).await;
+    assert_eq!(grants.bucket, [bucket().get()]);
+    assert!((1..=100_000).contains(&grants.rate[0]));
+    shutdown.cancel();
+    handle.join().await.expect("it ends in order");
+}
+
+#[tokio::test]
+async fn a_pushed_quota_overrules_an_older_one_in_a_report() {
+    let (_handle, connection, _shutdown) = gac(Config::new(loopback(), Vec::new())).await;
+    let pushed = control::Quotas { quotas: vec![control::Quota::of(bucket(), quota(10, 8))], complete: true };
+    connection.call::<PushQuotas>(&pushed, DEADLINE).await.expect("it answers");
+    report(&connection, 1, &[]).await;
+    let grants = report(&connection, 1, &[entry(quota(1_000, 7))]).await;
+    assert!(grants.rate[0] <= 10_000, "{grants:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused() {
+    let (_handle, connection, _shutdown) = gac(Config::new(loopback(), Vec::new())).await;
+    let mut ragged = gac::Report::pack(ProxyId::new(1), 1, &[entry(quota(1, 1))]);
+    ragged.need.clear();
+    let refused = connection.call::<Report>(&ragged, DEADLINE).await;
+    assert_eq!(refused, Err(CallError::Failed(Failure::Malformed)));
+    let unknown = connection.call::<FetchQuotas>(&control::QuotasRequest {}, DEADLINE).await;
+    assert_eq!(unknown, Err(CallError::Failed(Failure::UnknownMethod)));
+}
+
+struct Control;
+
+impl Service for Control {
+    fn call(&self, request: Incoming, responder: Responder) {
+        assert_eq!(request.method, FetchQuotas::NUMBER);
+        let quotas = vec![control::Quota::of(bucket(), quota(3, 9))];
+        responder.answer::<FetchQuotas>(&control::Quotas { quotas, complete: true });
+    }
+}
+
+#[tokio::test]
+async fn quotas_are_fetched_from_whichever_member_answers() {
+    let listener = TcpListener::bind(loopback()).await.expect("loopback has ports");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let control = tokio::spawn(serve(listener, Arc::new(Control), CancellationToken::new()));
+    let dead = TcpListener::bind(loopback()).await.expect("loopback has ports");
+    let nobody = dead.local_addr().expect("it is bound").to_string();
+    drop(dead);
+    let (_handle, connection, _shutdown) = gac(Config::new(loopback(), vec![nobody, address])).await;
+    report(&connection, 1, &[]).await;
+    let fetched = async {
+        let mut session = 1;
+        loop {
+            session += 1;
+            let report = gac::Report::pack(ProxyId::new(1), session, &[entry(quota(1_000, 1))]);
+            let grants = connection.call::<Report>(&report, DEADLINE).await.expect("it answers");
+            if grants.rate[0] <= 3_000 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, fetched).await.expect("the fetched quota comes into force");
+    control.abort();
+}
