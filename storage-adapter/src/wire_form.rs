@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use dynamodb::error::{ApiError, ErrorKind};
 use dynamodb::operation::{
-    Bindings, Delete, EncodedItem, Get, Operation, Outcome, Page, Put, RangeRead, ReturnValues,
-    StorageKey, Update, WriteOptions, Written,
+    Bindings, Delete, EncodedItem, Get, Operation, Outcome, Page, Put, RangeRead, ReturnValues, StorageKey,
+    Update, WriteOptions, Written,
 };
 use routing::{KeyRange, Member, MemberKind, Route, RouteVersion};
 use units::{NodeId, PartitionId, TableId, Term, Zone};
@@ -32,7 +32,11 @@ use WireFormError::Malformed;
 // ── Operations ──────────────────────────────────────────────────────────────────────────────────
 
 /// The request for `operation`.
-pub(crate) fn request(table: TableId, partition: PartitionId, operation: &Operation) -> proto::ExecuteRequest {
+pub(crate) fn request(
+    table: TableId,
+    partition: PartitionId,
+    operation: &Operation,
+) -> proto::ExecuteRequest {
     use proto::execute_request::Operation as Wire;
     let wire = match operation {
         Operation::Get(get) => Wire::Get(proto::Get { key: key_bytes(&get.key), consistent: get.consistent }),

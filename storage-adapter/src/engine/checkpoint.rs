@@ -1,17 +1,9 @@
 //! What a checkpoint records beside the items.
 
+use replication::Position;
 use units::{LogIndex, Term};
 
 use super::EngineError;
-
-/// How far a group's log has been applied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Position {
-    /// Index of the last applied entry.
-    pub(crate) index: LogIndex,
-    /// Its term.
-    pub(crate) term: Term,
-}
 
 /// A checkpoint's position, with what the items up to there add up to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,8 +23,7 @@ impl Checkpoint {
     /// The stored form.
     pub(crate) fn encode(&self) -> [u8; ENCODED_BYTES] {
         let mut out = [0; ENCODED_BYTES];
-        let words =
-            [self.position.index.get(), self.position.term.get(), self.items, self.bytes];
+        let words = [self.position.index.get(), self.position.term.get(), self.items, self.bytes];
         for (slot, word) in out.chunks_exact_mut(8).zip(words) {
             slot.copy_from_slice(&word.to_le_bytes());
         }
@@ -53,9 +44,8 @@ impl Checkpoint {
         if *crc != crc_fast::crc32_iscsi(words).to_le_bytes() {
             return Err(damaged);
         }
-        let word = |n: usize| {
-            u64::from_le_bytes(words[n * 8..n * 8 + 8].try_into().expect("eight bytes were cut"))
-        };
+        let word =
+            |n: usize| u64::from_le_bytes(words[n * 8..n * 8 + 8].try_into().expect("eight bytes were cut"));
         Ok(Self {
             position: Position { index: LogIndex::new(word(0)), term: Term::new(word(1)) },
             items: word(2),

@@ -15,11 +15,12 @@ mod stored_item;
 mod table;
 mod tree_file;
 
-pub(crate) use checkpoint::{Checkpoint, Position};
+pub(crate) use checkpoint::Checkpoint;
 pub(crate) use effect::Effect;
 pub(crate) use error::EngineError;
 pub(crate) use range_scan::{Entry, RangeScan};
 pub(crate) use replica::{Replica, ReplicaView, remove_file};
+pub(crate) use replication::Position;
 pub(crate) use stored_item::StoredItem;
 pub(crate) use tree_file::{TreeBuilder, sync_parent};
 

@@ -17,11 +17,20 @@ use super::{Checkpoint, Effect, EngineError, Position, StoredItem};
 #[derive(Debug)]
 pub(crate) struct Replica {
     state: RwLock<State>,
-    /// The open file; locked for as long as a checkpoint lasts, so that there is one at a time.
-    file: Mutex<Option<TreeFile>>,
+    /// Locked for as long as a checkpoint lasts, so that there is one at a time.
+    file: Mutex<FileState>,
     /// Where the file is or will be; none: kept in memory only.
     path: Option<PathBuf>,
     cache_bytes: usize,
+}
+
+#[derive(Debug)]
+enum FileState {
+    /// Nothing was checkpointed yet.
+    Missing,
+    Open(TreeFile),
+    /// Another replica has taken this one's place.
+    Retired,
 }
 
 #[derive(Clone)]
@@ -58,10 +67,24 @@ impl Replica {
                 checkpointed: Position::default(),
                 weight: 0,
             }),
-            file: Mutex::new(None),
+            file: Mutex::new(FileState::Missing),
             path,
             cache_bytes,
         }
+    }
+
+    /// Opens the received file at `incoming`, which will be moved to `path`: an open file may be.
+    ///
+    /// # Errors
+    /// When the file is damaged or cannot be read.
+    pub(crate) fn open_incoming(
+        incoming: &Path,
+        path: PathBuf,
+        cache_bytes: usize,
+    ) -> Result<Self, EngineError> {
+        let mut replica = Self::open(incoming.to_owned(), cache_bytes)?;
+        replica.path = Some(path);
+        Ok(replica)
     }
 
     /// Opens the file at `path`, or starts empty when there is none.
@@ -80,8 +103,24 @@ impl Replica {
             state.applied = checkpoint;
             state.checkpointed = checkpoint.position;
         }
-        *replica.file.lock() = Some(file);
+        *replica.file.lock() = FileState::Open(file);
         Ok(replica)
+    }
+
+    /// A replica that begins with a received snapshot, kept in memory.
+    pub(crate) fn from_snapshot(entries: Vec<Entry>, checkpoint: Checkpoint) -> Self {
+        let replica = Self::new(None, 0);
+        let mut table = Table::default();
+        for (key, item) in entries {
+            table.put(key, Some(item));
+        }
+        {
+            let mut state = replica.state.write();
+            state.active = Arc::new(table);
+            state.applied = checkpoint;
+            state.checkpointed = checkpoint.position;
+        }
+        replica
     }
 
     /// The newest applied version of an item.
@@ -145,6 +184,9 @@ impl Replica {
     /// When the file fails; the replica must then be dropped, and its file never used again.
     pub(crate) fn checkpoint(&self) -> Result<Position, EngineError> {
         let mut file = self.file.lock();
+        if matches!(*file, FileState::Retired) {
+            return Ok(self.checkpointed());
+        }
         let Some(path) = &self.path else { return Ok(self.in_memory_checkpoint()) };
         let (table, checkpoint) = {
             let mut state = self.state.write();
@@ -156,10 +198,10 @@ impl Replica {
             state.weight = 0;
             (table, state.applied)
         };
-        if file.is_none() {
-            *file = Some(TreeFile::create(path, self.cache_bytes)?);
+        if matches!(*file, FileState::Missing) {
+            *file = FileState::Open(TreeFile::create(path, self.cache_bytes)?);
         }
-        let tree = file.as_ref().expect("created above");
+        let FileState::Open(tree) = &*file else { unreachable!("opened just above") };
         tree.fold(&table, &checkpoint)?;
         let view = tree.view()?.map(Arc::new);
         let mut state = self.state.write();
@@ -168,6 +210,21 @@ impl Replica {
         state.frozen = None;
         state.checkpointed = checkpoint.position;
         Ok(checkpoint.position)
+    }
+
+    /// Ends its use of its file: waits for a running checkpoint, and no later one begins.
+    pub(crate) fn retire(&self) {
+        *self.file.lock() = FileState::Retired;
+    }
+
+    /// Ends its use of its file, and removes it.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub(crate) fn discard(&self) -> std::io::Result<()> {
+        self.retire();
+        let Some(path) = &self.path else { return Ok(()) };
+        remove_file(path).map_err(std::io::Error::other)
     }
 
     /// Reads at most a chunk of `bounds` in the order asked for, from one state of the replica. The

@@ -17,10 +17,6 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     pub(super) fn put(&mut self, key: Bytes, item: Option<StoredItem>) {
         self.entries.insert(key, item);
     }

@@ -107,7 +107,9 @@ impl TreeFile {
         let mut transaction = self.database.begin_write().map_err(EngineError::tree)?;
         // Two phases: the other root stays whole if power fails in the middle. The allocator's state is
         // saved with it (quick repair), so that opening after a crash does not walk the whole tree.
-        transaction.set_durability(Durability::Immediate).map_err(|e| EngineError::tree(redb::Error::from(e)))?;
+        transaction
+            .set_durability(Durability::Immediate)
+            .map_err(|e| EngineError::tree(redb::Error::from(e)))?;
         transaction.set_two_phase_commit(true);
         transaction.set_quick_repair(true);
         {

@@ -1,6 +1,6 @@
+use dynamodb::value::AttributeValue;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
-use dynamodb::value::AttributeValue;
 use proptest::prelude::*;
 
 use super::*;
@@ -49,7 +49,16 @@ fn range() -> impl Strategy<Value = RangeRead> {
         |(keys, filter, projection, bindings, key_attributes)| {
             let (start, end, [forward, consistent, count_only], limit, max_bytes) = keys;
             RangeRead {
-                start, end, forward, consistent, limit, max_bytes, filter, projection, bindings, count_only,
+                start,
+                end,
+                forward,
+                consistent,
+                limit,
+                max_bytes,
+                filter,
+                projection,
+                bindings,
+                count_only,
                 key_attributes,
             }
         },
@@ -59,10 +68,14 @@ fn range() -> impl Strategy<Value = RangeRead> {
 fn some_operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         (key(), any::<bool>()).prop_map(|(key, consistent)| Operation::Get(Get { key, consistent })),
-        (key(), item(), options(), any::<bool>())
-            .prop_map(|(key, item, options, return_old)| Operation::Put(Put { key, item, options, return_old })),
-        (key(), options(), any::<bool>())
-            .prop_map(|(key, options, return_old)| Operation::Delete(Delete { key, options, return_old })),
+        (key(), item(), options(), any::<bool>()).prop_map(
+            |(key, item, options, return_old)| Operation::Put(Put { key, item, options, return_old })
+        ),
+        (key(), options(), any::<bool>()).prop_map(|(key, options, return_old)| Operation::Delete(Delete {
+            key,
+            options,
+            return_old
+        })),
         (key(), item(), text(), options(), some_return_values()).prop_map(
             |(key, key_item, update, options, return_values)| {
                 Operation::Update(Update { key, key_item, update, options, return_values })
@@ -122,7 +135,9 @@ fn a_redirect_carries_the_newer_route() {
 #[test]
 fn an_item_damaged_on_the_way_is_refused() {
     let mut damaged = response(Outcome::Item(Some(EncodedItem(Bytes::from_static(b"item")))));
-    if let Some(proto::execute_response::Outcome::Item(proto::Item { found: Some(found) })) = &mut damaged.outcome {
+    if let Some(proto::execute_response::Outcome::Item(proto::Item { found: Some(found) })) =
+        &mut damaged.outcome
+    {
         found.crc32c ^= 1;
     }
     assert_eq!(outcome(damaged), Err(StoreError::Corrupt));

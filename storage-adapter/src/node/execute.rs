@@ -1,0 +1,105 @@
+//! Requests at the loop: writes are evaluated against the newest version, applied or proposed, and
+//! become proposals; reads without a lease ask a quorum.
+
+use dynamodb::operation::Outcome;
+use replication::{Position, ReadToken, Refused};
+use units::{PartitionId, Timestamp};
+
+use super::carry_out::unreadable;
+use super::group::Confirmed;
+use super::node_loop::NodeLoop;
+use super::reply::Reply;
+use super::request::Request;
+use super::{reads, redirect, unavailable};
+use crate::{evaluate, metrics};
+
+impl NodeLoop {
+    /// Executes a write or a strong read, holds it until this node serves, or says where to go.
+    pub(super) fn execute(&mut self, request: Request, now: Timestamp) {
+        if request.reply.is_abandoned(now) {
+            return;
+        }
+        let partition = request.hosted.partition();
+        let Some(group) = self.groups.get_mut(&partition) else {
+            return request.reply.refuse(crate::StoreError::Unknown);
+        };
+        if !group.serving {
+            let elsewhere = request.hosted.lease.leader().is_some_and(|leader| leader != self.shared.node);
+            if elsewhere {
+                return request.reply.refuse(redirect(&request.hosted));
+            }
+            // Nobody leads yet, or this node waits the old leader's lease out.
+            if group.held.len() < self.shared.limits.held_requests {
+                group.held.push_back(request);
+            } else {
+                request.reply.refuse(unavailable("the partition has no leader yet"));
+            }
+            return;
+        }
+        if request.operation.is_write() {
+            self.write(partition, request, now);
+        } else if request.hosted.lease.is_valid(wire::clock::now()) {
+            reads::read(&self.shared, request);
+        } else {
+            self.ask(partition, Confirmed::Read(request), now);
+        }
+    }
+
+    fn write(&mut self, partition: PartitionId, request: Request, now: Timestamp) {
+        let group = self.groups.get_mut(&partition).expect("the caller found the group");
+        let Request { hosted, operation, reply } = request;
+        let (current, depends_on) = match group.newest(&operation.routing_key().0) {
+            Ok(newest) => newest,
+            Err(error) => return reply.refuse(unreadable(&self.shared, partition, &error)),
+        };
+        let (outcome, effect) = evaluate::write(&operation, current, &self.shared.expressions);
+        let term = hosted.lease.term();
+        let Some(effect) = effect else {
+            return match depends_on {
+                // It is true only if what it depends on comes true.
+                Some(index) => group.depends(Position { index, term }, outcome, reply),
+                None => self.answer_unchanged(partition, outcome, reply, now),
+            };
+        };
+        match self.core.propose(partition, effect.encode(), now) {
+            Ok((term, index)) => {
+                metrics::proposed();
+                let group = self.groups.get_mut(&partition).expect("the caller found the group");
+                group.proposed(effect, Position { index, term }, outcome, reply);
+            }
+            Err(Refused::NotLeader { .. }) => reply.refuse(redirect(&hosted)),
+            Err(Refused::Busy) => reply.overloaded(),
+            Err(Refused::Unknown) => reply.refuse(crate::StoreError::Unknown),
+        }
+    }
+
+    /// Answers a write that changes nothing: in truth a read of applied state.
+    fn answer_unchanged(&mut self, partition: PartitionId, outcome: Outcome, reply: Reply, now: Timestamp) {
+        let group = self.groups.get(&partition).expect("the caller found the group");
+        if group.hosted.lease.is_valid(wire::clock::now()) {
+            reply.outcome(outcome);
+        } else {
+            self.ask(partition, Confirmed::Answer(outcome, reply), now);
+        }
+    }
+
+    /// Asks a quorum whether this node still leads.
+    fn ask(&mut self, partition: PartitionId, what: Confirmed, now: Timestamp) {
+        metrics::quorum_read();
+        let token = ReadToken(self.next_token);
+        self.next_token += 1;
+        let refused = match self.core.read_index(partition, token, now) {
+            Ok(()) => {
+                self.asked.insert(token, (partition, what));
+                return;
+            }
+            Err(refused) => refused,
+        };
+        let (Confirmed::Read(Request { reply, .. }) | Confirmed::Answer(_, reply)) = what;
+        match (refused, self.groups.get(&partition)) {
+            (Refused::NotLeader { .. }, Some(group)) => reply.refuse(redirect(&group.hosted)),
+            (Refused::Busy, _) => reply.overloaded(),
+            _ => reply.refuse(crate::StoreError::Unknown),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The loop's one queue: everything that the node's core must know comes through here.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use replication::{Envelope, GroupMessage, PersistSequence, Position};
+use tokio::sync::oneshot;
+use units::{NodeId, PartitionId};
+
+use super::assignment::Assignment;
+use super::request::Request;
+use crate::engine::{Checkpoint, Entry};
+
+/// Envelopes that may wait: one per node and tick and group message burst. More are dropped, as the
+/// network may do; the groups send again.
+const ENVELOPES: usize = 4_096;
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// An operation that only the loop can execute: a write, or a read without a lease.
+    Request(Request),
+    /// Another node's messages.
+    Envelope(NodeId, Envelope),
+    /// The log is durable up to here.
+    Persisted(PersistSequence, u64),
+    /// Segments were reclaimed; these groups hold the next one back.
+    Reclaimed(Vec<PartitionId>),
+    /// A file failed: the node must stop.
+    Failed(String),
+    /// Replicas to host, recorded in the manifest already.
+    Open(Vec<Assignment>, oneshot::Sender<()>),
+    /// Replicas to host no longer.
+    Close(BTreeSet<PartitionId>, oneshot::Sender<()>),
+    /// A replica's file holds everything up to here.
+    Checkpointed(PartitionId, Position),
+    /// All replicas of a round were checkpointed.
+    CheckpointRoundDone,
+    /// A snapshot arrived and is durable.
+    SnapshotReceived(Box<ReceivedSnapshot>),
+    /// A snapshot that this node sent was stored, or was not.
+    SnapshotSent { group: PartitionId, to: NodeId, stored: bool },
+    /// Hand leadership over, and say when it is done.
+    TransferAll,
+    /// How many groups this node leads.
+    Leading(oneshot::Sender<usize>),
+    /// End.
+    Stop,
+}
+
+/// A snapshot whose data are durable beside the replica's file.
+#[derive(Debug)]
+pub(crate) struct ReceivedSnapshot {
+    pub(crate) message: GroupMessage,
+    pub(crate) data: SnapshotData,
+    /// Whether it was taken.
+    pub(crate) taken: oneshot::Sender<bool>,
+}
+
+/// Where a received snapshot's items are.
+#[derive(Debug)]
+pub(crate) enum SnapshotData {
+    /// In a file beside the replica's.
+    File(PathBuf),
+    /// In memory, on a node without files.
+    Memory(Vec<Entry>, Checkpoint),
+}
+
+/// A bounded queue with one reader.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    state: Mutex<State>,
+    arrived: Condvar,
+    requests: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    inputs: Vec<Input>,
+    requests: usize,
+    envelopes: usize,
+    closed: bool,
+}
+
+impl Inbox {
+    /// An empty inbox that takes so many requests at a time.
+    pub(crate) fn new(requests: usize) -> Self {
+        Self { state: Mutex::default(), arrived: Condvar::new(), requests }
+    }
+
+    /// Takes a request, or gives it back: too many wait, or the loop has ended.
+    pub(crate) fn offer(&self, request: Request) -> Result<(), Request> {
+        {
+            let mut state = self.state.lock();
+            if state.closed || state.requests >= self.requests {
+                return Err(request);
+            }
+            state.requests += 1;
+            state.inputs.push(Input::Request(request));
+        }
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Takes another node's messages, or drops them.
+    pub(crate) fn offer_envelope(&self, from: NodeId, envelope: Envelope) {
+        {
+            let mut state = self.state.lock();
+            if state.closed || state.envelopes >= ENVELOPES {
+                return;
+            }
+            state.envelopes += 1;
+            state.inputs.push(Input::Envelope(from, envelope));
+        }
+        self.arrived.notify_one();
+    }
+
+    /// Takes an event of the node itself: there are few at a time, and none may be lost.
+    pub(crate) fn push(&self, input: Input) {
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        state.inputs.push(input);
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// Takes all that arrived into `inputs`, waiting `patience` at most for the first.
+    pub(crate) fn take(&self, inputs: &mut Vec<Input>, patience: Duration) {
+        let mut state = self.state.lock();
+        if state.inputs.is_empty() && !patience.is_zero() {
+            self.arrived.wait_for(&mut state, patience);
+        }
+        std::mem::swap(&mut state.inputs, inputs);
+        state.requests = 0;
+        state.envelopes = 0;
+    }
+
+    /// Takes nothing any more. What waits is dropped, which answers it.
+    pub(crate) fn close(&self) {
+        let inputs = {
+            let mut state = self.state.lock();
+            state.closed = true;
+            std::mem::take(&mut state.inputs)
+        };
+        drop(inputs);
+    }
+}

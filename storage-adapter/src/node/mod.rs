@@ -1,0 +1,59 @@
+//! A node that hosts replicas: the shell around `replication::NodeCore`.
+//!
+//! One thread owns the groups ([`node_loop`]); one writes the log; one checkpoints. Requests come in on
+//! the transport's tasks: reads that the lease or the consistency asked for allows are answered there
+//! ([`service`]), the rest goes through the loop's inbox. Storage nodes and the control plane's members
+//! run the same node; only how replicas come to it differs.
+
+mod assignment;
+mod carry_out;
+mod checkpointer;
+mod execute;
+mod group;
+mod hosted;
+mod inbox;
+mod manifest;
+mod node_loop;
+mod peers;
+mod reads;
+mod recover;
+mod replicated_node;
+mod replication_form;
+mod reply;
+mod reporter;
+mod request;
+mod route_pusher;
+mod service;
+mod shared;
+mod snapshot_receiver;
+mod snapshot_sender;
+mod storage_node;
+
+use std::time::Duration;
+
+use crate::StoreError;
+
+pub use hosted::Leadership;
+pub use replicated_node::{NodeOptions, ReplicatedNode, StartError, StaticGroup, StaticMember};
+pub use service::NodeService;
+pub use storage_node::{StorageError, StorageHandle, StorageNode, run};
+
+/// When a caller that was turned away should come back: half an election.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// Not executed; come back soon.
+fn unavailable(reason: &str) -> StoreError {
+    StoreError::Unavailable { reason: reason.to_owned(), retry_after: RETRY_AFTER }
+}
+
+/// Where to go instead: to the leader, if it is known.
+fn redirect(hosted: &hosted::Hosted) -> StoreError {
+    let route = hosted.route();
+    match route.leader {
+        Some(_) => StoreError::Redirect(Box::new(route)),
+        None => unavailable("the partition has no leader"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! Reads from a replica that may answer them.
+
+use std::sync::Arc;
+
+use dynamodb::operation::Operation;
+
+use super::request::Request;
+use super::shared::Shared;
+use super::unavailable;
+use crate::engine::EngineError;
+use crate::{StoreError, evaluate};
+
+/// Reads and answers: one item at once; a range, which takes CPU, on a blocking thread.
+pub(crate) fn read(shared: &Arc<Shared>, request: Request) {
+    match &request.operation {
+        Operation::Get(get) => match request.hosted.replica().get(&get.key.0) {
+            Ok(found) => request.reply.item(found),
+            Err(error) => refuse(shared, request, &error),
+        },
+        Operation::Range(_) => {
+            let shared = Arc::clone(shared);
+            let runtime = shared.runtime.clone();
+            drop(runtime.spawn(read_range(shared, request)));
+        }
+        Operation::Put(_) | Operation::Update(_) | Operation::Delete(_) => {
+            unreachable!("writes go through the loop")
+        }
+    }
+}
+
+async fn read_range(shared: Arc<Shared>, request: Request) {
+    let Ok(permit) = Arc::clone(&shared.range_reads).acquire_owned().await else {
+        return request.reply.refuse(unavailable("the node is stopping"));
+    };
+    if request.reply.is_abandoned(wire::clock::now()) {
+        return;
+    }
+    let work = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        let Operation::Range(read) = &request.operation else { unreachable!("it is a range read") };
+        let range = &request.hosted.assignment().range;
+        match evaluate::page(&request.hosted.replica(), read, range, &shared.expressions) {
+            Ok(outcome) => request.reply.outcome(outcome),
+            Err(error) => refuse(&shared, request, &error),
+        }
+    });
+    // A panic there has dropped the reply, which answers it.
+    if let Err(error) = work.await {
+        tracing::error!(%error, "a range read panicked");
+    }
+}
+
+/// Answers a read that the engine could not serve.
+fn refuse(shared: &Shared, request: Request, error: &EngineError) {
+    let partition = request.hosted.partition();
+    tracing::error!(%partition, %error, "a replica could not be read");
+    if !matches!(error, EngineError::Damaged(_)) {
+        shared.fail("a replica's file cannot be read");
+    }
+    request.reply.refuse(StoreError::Corrupt);
+}

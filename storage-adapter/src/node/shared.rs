@@ -1,0 +1,138 @@
+//! What the node's loop, its tasks and its service share.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dynamodb::expression::ExpressionCache;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use units::{Epoch, NodeId, PartitionId, Zone};
+
+use super::hosted::{Directory, Hosted};
+use super::inbox::Inbox;
+use super::manifest::{Manifest, ManifestFile};
+use super::peers::Peers;
+use super::snapshot_receiver::SnapshotReceiver;
+use crate::StorageLimits;
+
+/// The node, as everything but its loop sees it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) node: NodeId,
+    pub(crate) zone: Zone,
+    pub(crate) incarnation: Epoch,
+    pub(crate) limits: StorageLimits,
+    pub(crate) inbox: Inbox,
+    pub(crate) directory: Directory,
+    pub(crate) peers: Peers,
+    pub(crate) expressions: ExpressionCache,
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) range_reads: Arc<Semaphore>,
+    pub(crate) snapshots: Arc<Semaphore>,
+    pub(crate) receiver: SnapshotReceiver,
+    pub(crate) files: Option<NodeFiles>,
+    /// Cancelled when the node must stop because something broke.
+    pub(crate) failed: CancellationToken,
+    /// Cancelled when the node stops.
+    pub(crate) stopping: CancellationToken,
+    route_changes: RouteChanges,
+}
+
+/// Counts changes of routes, so that a pusher knows which it has not pushed.
+#[derive(Debug)]
+struct RouteChanges {
+    counter: AtomicU64,
+    newest: watch::Sender<u64>,
+}
+
+/// A node's folder.
+#[derive(Debug)]
+pub(crate) struct NodeFiles {
+    pub(crate) directory: PathBuf,
+    pub(crate) manifest: Mutex<(ManifestFile, Manifest)>,
+    /// Locked for as long as the node runs: no second process uses the folder.
+    pub(crate) _lock: std::fs::File,
+}
+
+impl NodeFiles {
+    /// The folder of the node's log.
+    pub(crate) fn log(directory: &Path) -> PathBuf {
+        directory.join("log")
+    }
+
+    /// The folder of the replicas' files.
+    pub(crate) fn replicas(directory: &Path) -> PathBuf {
+        directory.join("replicas")
+    }
+
+    /// A replica's file.
+    pub(crate) fn replica(&self, partition: PartitionId) -> PathBuf {
+        Self::replicas(&self.directory).join(format!("{}.redb", partition.get()))
+    }
+
+    /// A received snapshot, whole or in the making, that will become the replica's file.
+    pub(crate) fn incoming(&self, partition: PartitionId) -> PathBuf {
+        Self::replicas(&self.directory).join(format!("{}.incoming", partition.get()))
+    }
+
+    /// A snapshot that is being received.
+    pub(crate) fn building(&self, partition: PartitionId) -> PathBuf {
+        Self::replicas(&self.directory).join(format!("{}.building", partition.get()))
+    }
+}
+
+/// What a node's shared part is made of.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) node: NodeId,
+    pub(crate) zone: Zone,
+    pub(crate) incarnation: Epoch,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        identity: Identity,
+        limits: StorageLimits,
+        files: Option<NodeFiles>,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        Self {
+            node: identity.node,
+            zone: identity.zone,
+            incarnation: identity.incarnation,
+            inbox: Inbox::new(limits.inbox_requests),
+            directory: Directory::default(),
+            peers: Peers::new(identity.node, identity.incarnation, runtime.clone()),
+            expressions: ExpressionCache::default(),
+            runtime,
+            range_reads: Arc::new(Semaphore::new(limits.range_reads)),
+            snapshots: Arc::new(Semaphore::new(limits.snapshots)),
+            receiver: SnapshotReceiver::default(),
+            files,
+            failed: CancellationToken::new(),
+            stopping: CancellationToken::new(),
+            route_changes: RouteChanges { counter: AtomicU64::new(0), newest: watch::Sender::new(0) },
+            limits,
+        }
+    }
+
+    /// Something broke that must not be retried: the node stops.
+    pub(crate) fn fail(&self, reason: &str) {
+        tracing::error!(node = %self.node, reason, "the storage node stops: its replicas rejoin from their peers");
+        self.failed.cancel();
+    }
+
+    /// A hosted replica's route changed.
+    pub(crate) fn route_changed(&self, hosted: &Hosted) {
+        let change = self.route_changes.counter.fetch_add(1, Ordering::AcqRel) + 1;
+        hosted.note_change(change);
+        self.route_changes.newest.send_replace(change);
+    }
+
+    /// Tells of changes of routes, by their count.
+    pub(crate) fn route_changes(&self) -> watch::Receiver<u64> {
+        self.route_changes.newest.subscribe()
+    }
+}

@@ -1,0 +1,130 @@
+//! Sends each operation to the replica that may execute it, and types what comes back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use dynamodb::operation::{Operation, Outcome};
+use parking_lot::Mutex;
+use routing::{MemberKind, Route};
+use units::{NodeId, Zone};
+use wire::method::Execute;
+use wire::transport::{CallError, Connection, ConnectionConfig, Failure};
+
+use crate::{PartitionStore, StoreError, wire_form};
+
+/// When to come back to a node that is not connected or has too much to do.
+const RETRY_AFTER: Duration = Duration::from_millis(50);
+
+/// Where a storage node listens, as MemDS or the control plane says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeAddress {
+    /// The node.
+    pub node: NodeId,
+    /// `host:port`.
+    pub address: String,
+}
+
+/// Executes on a fleet of storage nodes. One connection per node, opened when the node is learnt.
+#[derive(Debug)]
+pub struct ReplicatedStore {
+    zone: Zone,
+    name: String,
+    nodes: ArcSwap<BTreeMap<NodeId, Connection>>,
+    /// Held while `nodes` is replaced.
+    learning: Mutex<()>,
+}
+
+impl ReplicatedStore {
+    /// A client in `zone` that knows no node yet. `name` is what nodes call it in their logs.
+    #[must_use]
+    pub fn new(name: &str, zone: Zone) -> Self {
+        Self { zone, name: name.to_owned(), nodes: ArcSwap::default(), learning: Mutex::new(()) }
+    }
+
+    /// Learns where nodes listen; a node that moved is connected anew, one that is not named stays. Must
+    /// be called within a tokio runtime.
+    pub fn learn_nodes(&self, nodes: impl IntoIterator<Item = NodeAddress>) {
+        let _learning = self.learning.lock();
+        let current = self.nodes.load_full();
+        let mut newer = None;
+        for NodeAddress { node, address } in nodes {
+            let known = current.get(&node).is_some_and(|connection| connection.address() == address);
+            if !known && !address.is_empty() {
+                let connection = Connection::open(&address, ConnectionConfig::named(&self.name));
+                newer.get_or_insert_with(|| (*current).clone()).insert(node, connection);
+            }
+        }
+        if let Some(newer) = newer {
+            self.nodes.store(newer.into());
+        }
+    }
+
+    /// Whether a node is known, and where.
+    #[must_use]
+    pub fn address_of(&self, node: NodeId) -> Option<String> {
+        self.nodes.load().get(&node).map(|connection| connection.address().to_owned())
+    }
+
+    /// The connection to the replica that should execute.
+    fn choose(&self, route: &Route, operation: &Operation) -> Result<Connection, StoreError> {
+        let nodes = self.nodes.load();
+        let consistent = match operation {
+            Operation::Get(get) => get.consistent,
+            Operation::Range(range) => range.consistent,
+            Operation::Put(_) | Operation::Update(_) | Operation::Delete(_) => true,
+        };
+        if consistent {
+            let leader = route.leader.ok_or(StoreError::Unknown)?;
+            return nodes.get(&leader).cloned().ok_or(StoreError::Unknown);
+        }
+        let replicas = route.members.iter().filter(|member| member.kind == MemberKind::Storage);
+        let mut best: Option<(u8, &Connection)> = None;
+        for member in replicas {
+            let Some(connection) = nodes.get(&member.node) else { continue };
+            // Own zone before others; what is connected before what is not.
+            let rank = u8::from(member.zone != self.zone) + 2 * u8::from(!connection.is_connected());
+            if best.is_none_or(|(least, _)| rank < least) {
+                best = Some((rank, connection));
+            }
+        }
+        best.map(|(_, connection)| connection.clone()).ok_or(StoreError::Unknown)
+    }
+}
+
+impl PartitionStore for ReplicatedStore {
+    async fn execute(
+        &self,
+        route: &Route,
+        operation: &Operation,
+        deadline: Duration,
+    ) -> Result<Outcome, StoreError> {
+        let connection = self.choose(route, operation)?;
+        let request = wire_form::request(route.table, route.partition, operation);
+        match connection.call::<Execute>(&request, deadline).await {
+            Ok(response) => wire_form::outcome(response),
+            Err(error) => Err(failure(&error, operation.is_write())),
+        }
+    }
+}
+
+/// What a call without an answer means for the operation.
+fn failure(error: &CallError, is_write: bool) -> StoreError {
+    let not_executed = || StoreError::Unavailable { reason: error.to_string(), retry_after: RETRY_AFTER };
+    match error {
+        CallError::QueueFull | CallError::NotConnected => not_executed(),
+        CallError::Failed(
+            Failure::Overloaded
+            | Failure::Unavailable
+            | Failure::DeadlineExceeded
+            | Failure::UnknownMethod
+            | Failure::Malformed,
+        ) => not_executed(),
+        CallError::Disconnected | CallError::Timeout | CallError::Failed(Failure::Internal) if is_write => {
+            StoreError::Indefinite
+        }
+        CallError::Malformed if is_write => StoreError::Indefinite,
+        CallError::Malformed => StoreError::Corrupt,
+        CallError::Disconnected | CallError::Timeout | CallError::Failed(Failure::Internal) => not_executed(),
+    }
+}
