@@ -1,5 +1,7 @@
 //! DynamoDB's words for what is wrong with a request's expressions, one row each.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 use std::collections::BTreeMap;
 
 use dynamodb::expression::{ExpressionCache, ExpressionKind, RequestExpressions};

@@ -1,6 +1,8 @@
 //! Expressions against naive models: generated trees printed and parsed back, conditions and projections
 //! on encoded items against trees, updates against a rebuilding model, and any text at all.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 

@@ -9,9 +9,12 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{Condition, ExpressionKind, KeyConditionExpression, Projection, UpdateExpression};
 use crate::error::ApiError;
 
-/// Texts kept per generation and kind: programs have some dozen expressions each; 2 generations of 4
-/// kinds at about 1 KB per tree hold at most some 16 MB.
-const GENERATION: usize = 2048;
+/// Bytes of texts kept per generation and kind. Programs have some dozen expressions of some hundred bytes;
+/// a tree takes up to 40 times its text, so that 2 generations of 5 kinds hold at most some 100 MB however
+/// hard someone tries.
+const GENERATION_BYTES: usize = 256 << 10;
+/// What a text counts for beside its bytes.
+const ENTRY_BYTES: usize = 64;
 
 /// Parsed expressions under their texts; bounded, shared by threads, without a clock.
 ///
@@ -78,11 +81,14 @@ struct Kind<T>(RwLock<Generations<T>>);
 struct Generations<T> {
     newer: Generation<T>,
     older: Generation<T>,
+    /// Of the newer generation.
+    bytes: usize,
 }
 
 impl<T> Default for Kind<T> {
     fn default() -> Self {
-        Self(RwLock::new(Generations { newer: Generation::default(), older: Generation::default() }))
+        let (newer, older) = (Generation::default(), Generation::default());
+        Self(RwLock::new(Generations { newer, older, bytes: 0 }))
     }
 }
 
@@ -101,11 +107,19 @@ impl<T> Kind<T> {
             Some(kept) => kept,
             None => Arc::new(parse(text)?),
         };
-        let mut generations = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if generations.newer.len() >= GENERATION {
-            generations.older = std::mem::take(&mut generations.newer);
+        let bytes = text.len() + ENTRY_BYTES;
+        // One that would push out all others is not worth keeping.
+        if bytes > GENERATION_BYTES / 4 {
+            return Ok(parsed);
         }
-        generations.newer.insert(Arc::from(text), Arc::clone(&parsed));
+        let mut generations = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if generations.bytes + bytes > GENERATION_BYTES {
+            generations.older = std::mem::take(&mut generations.newer);
+            generations.bytes = 0;
+        }
+        if generations.newer.insert(Arc::from(text), Arc::clone(&parsed)).is_none() {
+            generations.bytes += bytes;
+        }
         Ok(parsed)
     }
 }
@@ -126,7 +140,8 @@ mod tests {
     fn a_text_in_use_outlives_any_number_of_others_and_the_size_is_bounded() {
         let cache = ExpressionCache::new();
         let kept = cache.projection("kept").unwrap();
-        for number in 0..3 * GENERATION {
+        let others = 3 * GENERATION_BYTES / ENTRY_BYTES;
+        for number in 0..others {
             cache.projection(&format!("a{number}")).unwrap();
             if number % 500 == 0 {
                 cache.projection("kept").unwrap();
@@ -134,7 +149,16 @@ mod tests {
         }
         assert!(Arc::ptr_eq(&kept, &cache.projection("kept").unwrap()));
         let generations = cache.projections.0.read().unwrap();
-        assert!(generations.newer.len() + generations.older.len() <= 2 * GENERATION);
+        let texts = generations.newer.keys().chain(generations.older.keys());
+        let bytes: usize = texts.map(|text| text.len() + ENTRY_BYTES).sum();
+        assert!(bytes <= 2 * GENERATION_BYTES, "{bytes}");
+    }
+
+    #[test]
+    fn a_text_that_would_push_out_all_others_is_not_kept() {
+        let cache = ExpressionCache::new();
+        cache.projection(&vec!["a"; GENERATION_BYTES / 4].join(",")).unwrap();
+        assert_eq!(cache.projections.0.read().unwrap().newer.len(), 0);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! safety: no text, however wrong, makes it panic or exhaust its stack.
 
 pub mod ast;
+mod bindings;
 mod cache;
 mod condition;
 mod grammar;
@@ -17,11 +18,13 @@ pub mod legacy;
 mod lexer;
 mod lower;
 mod overlap;
+mod print;
 mod projection;
 mod request;
 mod reserved;
 mod scope;
 mod update;
+mod usage;
 
 use std::fmt::Arguments;
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
-use super::ast::{Path, ResolvedPath, ResolvedStep, write_paths};
+use super::ast::{Path, ResolvedPath, ResolvedStep};
 use super::lower::Lowering;
+use super::print::write_paths;
 use super::{ExpressionKind, grammar, read};
 use crate::error::ApiError;
 use crate::item::{ItemView, ValueRef};

@@ -3,8 +3,9 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::ast::{Action, ResolvedPath, ResolvedStep, SetValue, write_actions};
+use super::ast::{Action, ResolvedPath, ResolvedStep, SetValue};
 use super::lower::Lowering;
+use super::print::write_actions;
 use super::projection::PathSelection;
 use super::scope::Scope;
 use super::{ExpressionKind, grammar, read};
@@ -233,7 +234,7 @@ impl<'a> Before<'a> {
     /// indexes; then removes from the last path to the first, so that no removal moves another one's
     /// element. All indexes are those of the item before.
     fn write(&self, item: &mut Item, mut changes: Vec<(&ResolvedPath, Change)>) -> Result<(), ApiError> {
-        changes.sort_by(|(one, _), (other, _)| one.cmp(other));
+        changes.sort_by_key(|(path, _)| *path);
         let mut removals = Vec::new();
         for (path, change) in changes {
             if !self.has_parent(path) {
