@@ -81,6 +81,8 @@ struct Unpersisted {
     sequence: PersistSequence,
     number: u64,
     term: u64,
+    /// The index of a snapshot among it, or 0.
+    snapshot: u64,
     messages: Vec<eraftpb::Message>,
 }
 
@@ -320,7 +322,10 @@ impl Group {
         if !self.may_step(&message) {
             return;
         }
-        self.wake(shared);
+        // Answers that were still under way when the group fell asleep change nothing.
+        if message.kind != MessageKind::HeartbeatResponse {
+            self.wake(shared);
+        }
         if !message.entries.is_empty() || message.kind == MessageKind::Vote {
             self.active = shared.now;
         }
@@ -377,7 +382,7 @@ impl Group {
             _ => message.entries.is_empty(),
         };
         let listens = match &self.refill {
-            None => true,
+            None => message.kind != MessageKind::TimeoutNow || !self.is_installing(),
             Some(Refill::Asking { .. }) => false,
             Some(Refill::Filling { .. }) => matches!(
                 message.kind,
@@ -448,6 +453,7 @@ impl Group {
             || self.transfer_wanted.is_some()
             || self.raw.raft.lead_transferee.is_some()
             || !self.unpersisted.is_empty()
+            || self.raw.has_ready()
             || !self.read_rounds.is_empty()
             || !self.reads_waiting.is_empty();
         if !idle || busy || !reign.serving {
@@ -527,7 +533,7 @@ impl Group {
         }
         self.election_due = shared.draw_election(shared.now);
         // Alone, a candidate leads at once: then its log must be durable already.
-        let not_yet = if alone { !self.unpersisted.is_empty() } else { shared.draining };
+        let not_yet = if alone { !self.unpersisted.is_empty() } else { shared.draining || self.is_installing() };
         if not_yet || !self.raw.raft.promotable() {
             if alone {
                 self.election_due = shared.now;
@@ -647,19 +653,21 @@ impl Group {
         }
         let committed = ready.take_committed_entries();
         let term = self.raw.raft.term;
+        let snapshot = ready.snapshot().get_metadata().index;
         self.raw.advance_append_async(ready);
         let last = self.unpersisted.back().map(|last| last.sequence);
         let sequence = if waits { Some(shared.sequence) } else { last };
         match sequence {
             Some(sequence) if !shared.has_bug(SeededBug::AcknowledgeBeforePersist) => {
                 let messages = self.send_what_need_not_wait(messages, shared);
-                self.unpersisted.push_back(Unpersisted { sequence, number, term, messages });
+                self.unpersisted.push_back(Unpersisted { sequence, number, term, snapshot, messages });
             }
             _ => {
                 for message in messages {
                     self.send(message, shared);
                 }
                 self.raw.on_persist_ready(number);
+                self.snapshot_durable(snapshot);
             }
         }
         self.hand_out(&committed, shared);
@@ -714,21 +722,36 @@ impl Group {
 
     pub(crate) fn persisted(&mut self, up_to: PersistSequence, shared: &mut Shared) {
         let mut newest = None;
+        let mut snapshot = 0;
         while self.unpersisted.front().is_some_and(|first| first.sequence <= up_to) {
             let done = self.unpersisted.pop_front().expect("it has a front");
             self.durable_term = self.durable_term.max(done.term);
             newest = Some(done.number);
+            snapshot = snapshot.max(done.snapshot);
             for message in done.messages {
                 self.send(message, shared);
             }
         }
         if let Some(number) = newest {
             self.raw.on_persist_ready(number);
+            self.snapshot_durable(snapshot);
             self.note_transition(shared);
         }
         if self.is_alone(shared.me()) {
             self.stand_if_due(shared);
         }
+    }
+
+    /// A snapshot counts as applied from when it is durable.
+    fn snapshot_durable(&mut self, index: u64) {
+        if index > self.raw.raft.raft_log.applied {
+            self.raw.advance_apply_to(index);
+        }
+    }
+
+    /// Between a snapshot's arrival and its durability the log has no beginning to campaign with.
+    fn is_installing(&self) -> bool {
+        self.raw.snap().is_some() || self.unpersisted.iter().any(|step| step.snapshot > 0)
     }
 
     pub(crate) fn has_unpersisted(&self) -> bool {
