@@ -24,7 +24,7 @@ use units::{Timestamp, UnixMillis};
 
 use authorization::Authorization;
 use credential_cache::{CredentialCache, Known};
-pub use refusal::Refusal;
+pub(crate) use refusal::Refusal;
 use signature::{SignedHeaders, SigningKey};
 use signing_time::SigningTime;
 

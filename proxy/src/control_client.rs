@@ -159,7 +159,7 @@ impl Tables for ControlClient {
     ) -> Result<(Vec<String>, bool), TablesError> {
         let command = Command::List(control::ListTables {
             start_after: list.start.clone(),
-            limit: list.limit,
+            limit: u32::try_from(list.limit).unwrap_or(u32::MAX),
         });
         match Self::command(self, principal, command, deadline).await? {
             Answered::Names(names) => Ok((names.names, names.more)),

@@ -19,7 +19,9 @@ use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 use units::Timestamp;
 
-pub use request_id::RequestId;
+pub(crate) use request_id::RequestId;
+#[cfg(test)]
+pub(crate) use request_id::RequestIds;
 pub(crate) use response::exception;
 pub(crate) use server::Server;
 #[cfg(test)]
@@ -27,30 +29,30 @@ mod tests;
 
 /// One complete request.
 #[derive(Debug)]
-pub struct Received {
+pub(crate) struct Received {
     /// The headers, as they came.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// `Host` of HTTP/1.1, `:authority` of HTTP/2.
-    pub host: HeaderValue,
+    pub(crate) host: HeaderValue,
     /// The whole body.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
     /// When its last byte had arrived; the request's only reading of the clock.
-    pub arrived: Timestamp,
+    pub(crate) arrived: Timestamp,
     /// What the answer, the logs and `weir explain` call it.
-    pub id: RequestId,
+    pub(crate) id: RequestId,
 }
 
 /// What goes back: DynamoDB's JSON with its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// HTTP status.
-    pub status: u16,
+    pub(crate) status: u16,
     /// JSON.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 /// Answers requests.
-pub trait Handler: Send + Sync + 'static {
+pub(crate) trait Handler: Send + Sync + 'static {
     /// Answers one request. A panic in it costs this request only.
     fn handle(&self, request: Received) -> impl Future<Output = Answer> + Send;
 }

@@ -9,7 +9,7 @@ use super::SourceUnavailable;
 
 /// Why a request is not authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// No `Authorization` header.
     Missing,
     /// The header, or the request's date, lacks parts.
@@ -42,7 +42,7 @@ pub enum Refusal {
 
 /// What an `Authorization` header lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MissingParts {
+pub(crate) struct MissingParts {
     pub(super) credential: bool,
     pub(super) signature: bool,
     pub(super) signed_headers: bool,
@@ -62,7 +62,7 @@ impl From<SourceUnavailable> for Refusal {
 impl Refusal {
     /// Its label in metrics.
     #[must_use]
-    pub const fn cause(&self) -> &'static str {
+    pub(crate) const fn cause(&self) -> &'static str {
         match self {
             Self::Missing => "missing",
             Self::Incomplete(_) => "incomplete",
@@ -79,7 +79,7 @@ impl Refusal {
 
     /// The exception that answers it.
     #[must_use]
-    pub fn into_error(self) -> ApiError {
+    pub(crate) fn into_error(self) -> ApiError {
         let invalid = |message: String| ApiError::new(ErrorKind::InvalidSignature, message);
         match self {
             Self::Missing => ApiError::new(

@@ -138,6 +138,12 @@ impl Unsigned {
     }
 }
 
+/// A moment as `X-Amz-Date` has it.
+pub(crate) fn date(at: UnixMillis) -> String {
+    let seconds = i64::try_from(at.get() / 1000).unwrap();
+    super::signing_time::format(time::OffsetDateTime::from_unix_timestamp(seconds).unwrap())
+}
+
 fn normal(value: &str) -> String {
     value.split(' ').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }

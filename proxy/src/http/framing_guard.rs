@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+pub(crate) use scanner::HeadLimits;
 use scanner::{Phase, Scanner};
 
 /// The clock is looked at so many times within the shortest deadline, and never otherwise: a request
@@ -71,12 +72,12 @@ const DRAIN_FOR: Duration = Duration::from_secs(1);
 const DRAIN_STEP: usize = 16 * 1024;
 
 impl<T> GuardedStream<T> {
-    pub(crate) fn new(inner: T, deadlines: PhaseDeadlines, max_head_bytes: usize) -> Self {
+    pub(crate) fn new(inner: T, deadlines: PhaseDeadlines, limits: HeadLimits) -> Self {
         let tick = (deadlines.head / TICKS_PER_HEAD_DEADLINE).max(Duration::from_millis(1));
         let idle_ticks = deadlines.idle.as_millis().div_ceil(tick.as_millis());
         Self {
             inner,
-            scanner: Scanner::new(max_head_bytes),
+            scanner: Scanner::new(limits),
             tick,
             idle_ticks: u32::try_from(idle_ticks).unwrap_or(u32::MAX),
             ticker: Box::pin(tokio::time::sleep(tick)),

@@ -13,12 +13,12 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHIJKLMNOPQRSTUV";
 
 /// One request's id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RequestId([u8; LENGTH]);
+pub(crate) struct RequestId([u8; LENGTH]);
 
 impl RequestId {
     /// Its text.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("the alphabet is ASCII")
     }
 
@@ -42,7 +42,7 @@ impl fmt::Display for RequestId {
 
 /// Draws ids: no two alike in one process, and none guessed from another process's.
 #[derive(Debug)]
-pub struct RequestIds {
+pub(crate) struct RequestIds {
     process: u128,
     drawn: AtomicU64,
 }
@@ -50,13 +50,13 @@ pub struct RequestIds {
 impl RequestIds {
     /// A sequence of its own for each `process` number, which should be random.
     #[must_use]
-    pub const fn new(process: u128) -> Self {
+    pub(crate) const fn new(process: u128) -> Self {
         Self { process, drawn: AtomicU64::new(0) }
     }
 
     /// The next id.
     #[must_use]
-    pub fn next(&self) -> RequestId {
+    pub(crate) fn next(&self) -> RequestId {
         let number = self.drawn.fetch_add(1, Ordering::Relaxed);
         let [low, high] = [self.process as u64, (self.process >> 64) as u64];
         let mut bytes = [0; 32];

@@ -22,7 +22,7 @@ use units::Timestamp;
 use dynamodb::error::ErrorKind;
 
 use super::body::{self, BodyError, BodyLimits};
-use super::framing_guard::{GuardedStream, PhaseDeadlines};
+use super::framing_guard::{GuardedStream, HeadLimits, PhaseDeadlines};
 use super::in_flight::BytesInFlight;
 use super::request_id::{RequestId, RequestIds};
 use super::response::{self, ContentType, HttpResponse};
@@ -93,7 +93,7 @@ impl<H: Handler> Server<H> {
         metrics::gauge!(names::CONNECTIONS).increment(1);
         // Answers are one write each: waiting to fill a packet would only add latency.
         let _ = stream.set_nodelay(true);
-        let guarded = GuardedStream::new(stream, self.deadlines(), self.config.max_head_bytes);
+        let guarded = GuardedStream::new(stream, self.deadlines(), self.head_limits());
         let server = Arc::clone(&self);
         // HTTP/2 answers its streams in tasks of their own, which keep the server alive.
         let service = service_fn(move |request| Arc::clone(&server).respond(request));
@@ -113,6 +113,10 @@ impl<H: Handler> Server<H> {
         }
     }
 
+    fn head_limits(&self) -> HeadLimits {
+        HeadLimits { bytes: self.config.max_head_bytes, headers: self.config.max_headers }
+    }
+
     fn builder(&self) -> auto::Builder<TokioExecutor> {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
@@ -120,8 +124,7 @@ impl<H: Handler> Server<H> {
             .timer(TokioTimer::new())
             // The guard's deadlines count from a head's first byte; hyper's would count idle time too.
             .header_read_timeout(None)
-            .max_headers(self.config.max_headers)
-            .max_buf_size(self.config.max_head_bytes.max(MIN_READ_BUFFER));
+            .max_buf_size(READ_BUFFER);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -213,8 +216,9 @@ impl<H: Handler> Server<H> {
     }
 }
 
-/// hyper's smallest read buffer.
-const MIN_READ_BUFFER: usize = 8192;
+/// What hyper may read ahead, per connection: a body of 64 KiB comes in one piece, and 10,000 connections
+/// hold at most 640 MB, which the bytes in flight bound once they are requests.
+const READ_BUFFER: usize = 64 * 1024;
 
 /// A body that comes with its head's packet.
 const SMALL_BODY: usize = 1024;

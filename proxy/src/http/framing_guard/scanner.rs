@@ -27,6 +27,14 @@ pub(super) struct Refused {
     pub(super) reason: &'static str,
 }
 
+/// Bounds of one request head. Checked here, because hyper would pay for its own with an allocation per
+/// request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadLimits {
+    pub(crate) bytes: usize,
+    pub(crate) headers: usize,
+}
+
 /// Tracks one connection.
 #[derive(Debug)]
 pub(super) struct Scanner {
@@ -38,7 +46,7 @@ pub(super) struct Scanner {
     /// The beginning of a line whose end has not arrived.
     partial: Vec<u8>,
     head: Head,
-    max_head_bytes: usize,
+    limits: HeadLimits,
 }
 
 /// What the lines of the current head said.
@@ -51,14 +59,14 @@ struct Head {
 }
 
 impl Scanner {
-    pub(super) fn new(max_head_bytes: usize) -> Self {
+    pub(super) fn new(limits: HeadLimits) -> Self {
         Self {
             phase: Phase::Between,
             first: true,
             body_left: 0,
             partial: Vec::new(),
             head: Head::default(),
-            max_head_bytes,
+            limits,
         }
     }
 
@@ -100,14 +108,14 @@ impl Scanner {
     fn take_line(&mut self, bytes: &[u8]) -> Result<usize, (usize, &'static str)> {
         let Some(end) = memchr::memchr(b'\n', bytes) else {
             self.head.bytes += bytes.len();
-            if self.head.bytes > self.max_head_bytes {
+            if self.head.bytes > self.limits.bytes {
                 return Err((0, "head too large"));
             }
             self.partial.extend_from_slice(bytes);
             return Ok(bytes.len());
         };
         self.head.bytes += end + 1;
-        if self.head.bytes > self.max_head_bytes {
+        if self.head.bytes > self.limits.bytes {
             return Err((0, "head too large"));
         }
         let verdict = if self.partial.is_empty() {
@@ -118,6 +126,9 @@ impl Scanner {
             self.partial.clear();
             verdict
         };
+        if self.head.lines > self.limits.headers + 1 {
+            return Err((0, "too many headers"));
+        }
         match verdict {
             // `end`, not 0, so that hyper does not answer before it has seen the line's beginning and
             // knows the method; the line is incomplete for it either way.
@@ -232,12 +243,13 @@ impl Head {
 mod tests {
     use super::*;
 
+    const LIMITS: HeadLimits = HeadLimits { bytes: 4096, headers: 64 };
     const GOOD: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
 
     fn verdict(bytes: &[u8]) -> Result<(), &'static str> {
-        let whole = Scanner::new(4096).scan(bytes).map_err(|refused| refused.reason);
+        let whole = Scanner::new(LIMITS).scan(bytes).map_err(|refused| refused.reason);
         // Where the bytes are cut must not matter.
-        let mut scanner = Scanner::new(4096);
+        let mut scanner = Scanner::new(LIMITS);
         let cut = bytes.iter().try_for_each(|byte| scanner.scan(&[*byte])).map_err(|r| r.reason);
         assert_eq!(whole, cut);
         whole
@@ -282,6 +294,7 @@ mod tests {
             (format!("{host}Trailer: x\r\n"), "trailer"),
             (format!("{host}Upgrade: h2c\r\n"), "upgrade"),
             (format!("{host}{host}"), "repeated host"),
+            (format!("{host}{}", "X:\r\n".repeat(100)), "too many headers"),
             (String::new(), "missing host"),
             (format!("{host}X: {}\r\n", "a".repeat(5000)), "head too large"),
         ] {

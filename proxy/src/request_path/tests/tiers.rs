@@ -1,0 +1,311 @@
+//! The tiers of these tests: a catalog and routes in a map, items in memory, capacity on a counter,
+//! faults on demand.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dynamodb::api::{Cost, ListTables};
+use dynamodb::error::{ApiError, ErrorKind};
+use dynamodb::operation::{Operation, Outcome};
+use dynamodb::table::{Billing, BillingMode, NewTable, TableDescriptor, TableStatus};
+use parking_lot::Mutex;
+use routing::{KeyRange, Member, MemberKind, Route, RouteVersion};
+use serde_json::Value;
+use storage_adapter::{MemoryStore, PartitionStore, StoreError};
+use units::{NodeId, PartitionId, TableId, Term, Timestamp, Zone};
+
+use super::super::{Deadline, Deadlines, Gate, Metadata, RequestPath, Throttle, Tiers};
+use crate::auth::Authenticator;
+use crate::auth::tests::{Keys, Unsigned};
+use crate::http::{Handler, Received, RequestIds};
+use crate::operations::{TableCommand, Tables, TablesError};
+use crate::routing::RoutingError;
+
+/// The request path under test, with a hand on its tiers.
+pub(super) struct Weir {
+    path: RequestPath<TestTiers>,
+    catalog: Catalog,
+    counter: Counter,
+    store: FaultyStore,
+    ids: RequestIds,
+}
+
+pub(super) struct TestTiers;
+
+impl Tiers for TestTiers {
+    type Credentials = Keys;
+    type Metadata = Catalog;
+    type Gate = Counter;
+    type Store = FaultyStore;
+    type Tables = Catalog;
+}
+
+pub(super) fn new_weir(partitions: u64) -> Weir {
+    let catalog = Catalog { partitions, ..Catalog::default() };
+    let (counter, store) = (Counter::default(), FaultyStore::default());
+    let tiers = (catalog.clone(), counter.clone(), store.clone(), catalog.clone());
+    let whole = Duration::from_secs(5);
+    let path = RequestPath::new(
+        Authenticator::new(Keys::one(), None, false),
+        tiers,
+        Deadlines { request: whole, table: whole },
+    );
+    Weir { path, catalog, counter, store, ids: RequestIds::new(1) }
+}
+
+impl Weir {
+    /// Sends a signed request.
+    pub(super) async fn send(&self, operation: &str, body: &Value) -> (u16, Value) {
+        self.send_bytes(operation, body.to_string().into_bytes()).await
+    }
+
+    pub(super) async fn send_bytes(&self, operation: &str, body: Vec<u8>) -> (u16, Value) {
+        self.send_signed_with(crate::auth::tests::SECRET_KEY, operation, body).await
+    }
+
+    pub(super) async fn send_signed_with(
+        &self,
+        secret_key: &'static str,
+        operation: &str,
+        body: Vec<u8>,
+    ) -> (u16, Value) {
+        let date = crate::auth::tests::date(wire::clock::unix_now());
+        let unsigned = Unsigned {
+            headers: vec![
+                ("content-type", "application/x-amz-json-1.0".into()),
+                ("host", "localhost:8000".into()),
+                ("x-amz-date", date.clone()),
+                ("x-amz-target", format!("DynamoDB_20120810.{operation}")),
+            ],
+            scope: format!("{}/us-east-1/dynamodb/aws4_request", &date[..8]),
+            secret_key,
+            body,
+            ..Unsigned::default()
+        };
+        let signed = unsigned.sign();
+        let received = Received {
+            headers: signed.headers,
+            host: signed.host,
+            body: signed.body.into(),
+            arrived: wire::clock::now(),
+            id: self.ids.next(),
+        };
+        let answer = self.path.handle(received).await;
+        let body = serde_json::from_slice(&answer.body).expect("answers are JSON");
+        (answer.status, body)
+    }
+
+    /// Sends a request that succeeds.
+    pub(super) async fn ok(&self, operation: &str, body: &Value) -> Value {
+        let (status, answer) = self.send(operation, body).await;
+        assert_eq!(status, 200, "{operation} {body}: {answer}");
+        answer
+    }
+
+    /// Sends a request that is refused with this exception.
+    pub(super) async fn refused(&self, operation: &str, body: &Value, kind: ErrorKind) {
+        let (status, answer) = self.send(operation, body).await;
+        assert_eq!(answer["__type"], kind.type_name(), "{operation} {body}: {answer}");
+        assert_eq!(status, kind.http_status());
+    }
+
+    pub(super) fn fail_next(&self, errors: impl IntoIterator<Item = StoreError>) {
+        self.store.0.faults.lock().extend(errors);
+    }
+
+    pub(super) fn executed(&self) -> usize {
+        self.store.0.executed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn close_gate(&self) {
+        self.counter.0.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Milli-units taken and not given back.
+    pub(super) fn tokens_out(&self) -> i64 {
+        self.counter.0.out.load(Ordering::Relaxed)
+    }
+
+    /// Routes that storage nodes taught.
+    pub(super) fn learned(&self) -> usize {
+        self.catalog.learned.load(Ordering::Relaxed)
+    }
+
+    /// A route that holds all of the table's keys.
+    pub(super) fn route_of(&self, table: &str) -> Route {
+        let tables = self.catalog.tables.lock();
+        route(tables[table].id, 0, 1)
+    }
+}
+
+/// The `n`-th of `of` equal parts of a table.
+pub(super) fn route(table: u64, n: u64, of: u64) -> Route {
+    let bound = |n: u64| u8::try_from(256 * n / of).ok().map(|byte| Bytes::from(vec![byte]));
+    let start = if n == 0 { Bytes::new() } else { bound(n).expect("inside") };
+    Route {
+        table: TableId::new(table),
+        partition: PartitionId::new(table * 1000 + n),
+        range: KeyRange { start, end: bound(n + 1) },
+        members: vec![Member { node: NodeId::new(1), zone: Zone::new(0), kind: MemberKind::Storage }],
+        leader: Some(NodeId::new(1)),
+        version: RouteVersion { configuration: 1, term: Term::new(1) },
+    }
+}
+
+/// Tables, their routes, and who learned better.
+#[derive(Clone, Default)]
+pub(super) struct Catalog {
+    tables: Arc<Mutex<BTreeMap<String, Arc<TableDescriptor>>>>,
+    partitions: u64,
+    learned: Arc<AtomicUsize>,
+}
+
+impl Metadata for Catalog {
+    async fn table(&self, name: &str, _: Duration) -> Result<Arc<TableDescriptor>, RoutingError> {
+        self.tables.lock().get(name).cloned().ok_or(RoutingError::NotFound)
+    }
+
+    async fn route(
+        &self,
+        table: &TableDescriptor,
+        key: &Bytes,
+        _: Duration,
+    ) -> Result<Arc<Route>, RoutingError> {
+        let mut routes = (0..self.partitions).map(|n| route(table.id, n, self.partitions));
+        Ok(Arc::new(routes.find(|route| route.holds(key)).expect("the parts are the whole")))
+    }
+
+    async fn refresh(
+        &self,
+        table: &TableDescriptor,
+        key: &Bytes,
+        deadline: Duration,
+    ) -> Result<Arc<Route>, RoutingError> {
+        self.route(table, key, deadline).await
+    }
+
+    fn learn(&self, _: Route) {
+        self.learned.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Tables for Catalog {
+    async fn command(
+        &self,
+        _: &str,
+        command: TableCommand,
+        _: Deadline,
+    ) -> Result<TableDescriptor, TablesError> {
+        let mut tables = self.tables.lock();
+        let missing = || TablesError::Refused(ApiError::new(ErrorKind::ResourceNotFound, "no such table"));
+        match command {
+            TableCommand::Create(new) => {
+                let table = descriptor(*new, tables.len() as u64 + 1);
+                tables.insert(table.name.clone(), Arc::new(table.clone()));
+                Ok(table)
+            }
+            TableCommand::Describe(name) => {
+                tables.get(&name).map(|table| (**table).clone()).ok_or_else(missing)
+            }
+            TableCommand::Delete(name) => {
+                tables.remove(&name).map(|table| (*table).clone()).ok_or_else(missing)
+            }
+            TableCommand::Update(change) => {
+                let mut table = tables.get(&change.name).map(|table| (**table).clone()).ok_or_else(missing)?;
+                if change.billing_mode == Some(BillingMode::Provisioned) {
+                    table.billing = Billing::Provisioned(change.provisioned.unwrap_or_default());
+                }
+                tables.insert(change.name, Arc::new(table.clone()));
+                Ok(table)
+            }
+        }
+    }
+
+    async fn list(&self, _: &str, list: &ListTables, _: Deadline) -> Result<(Vec<String>, bool), TablesError> {
+        let tables = self.tables.lock();
+        let mut rest = tables.keys().filter(|name| list.start.as_ref().is_none_or(|start| *name > start));
+        let names = rest.by_ref().take(list.limit).cloned().collect();
+        Ok((names, rest.next().is_some()))
+    }
+}
+
+fn descriptor(new: NewTable, id: u64) -> TableDescriptor {
+    TableDescriptor {
+        id,
+        arn: format!("arn:aws:dynamodb:us-east-1:000000000000:table/{}", new.name),
+        name: new.name,
+        uuid: "00000000-0000-4000-8000-000000000000".into(),
+        version: 1,
+        status: TableStatus::Active,
+        keys: new.keys,
+        attribute_definitions: new.attribute_definitions,
+        billing: new.billing,
+        created_at_ms: 1_700_000_000_000,
+        hash_seed: 42,
+        deletion_protection: new.deletion_protection,
+        table_class: new.table_class,
+        tags: new.tags,
+        partitions: 4,
+        item_count: 0,
+        size_bytes: 0,
+    }
+}
+
+/// Counts what is taken and given back.
+#[derive(Clone, Default)]
+pub(super) struct Counter(Arc<CounterInner>);
+
+#[derive(Default)]
+struct CounterInner {
+    out: AtomicI64,
+    closed: AtomicBool,
+}
+
+fn milli(cost: Cost) -> i64 {
+    let (Cost::Read(amount) | Cost::Write(amount)) = cost;
+    i64::try_from(amount.get()).unwrap()
+}
+
+impl Gate for Counter {
+    fn admit(&self, table: &TableDescriptor, cost: Cost, _: Timestamp) -> Result<(), Throttle> {
+        if self.0.closed.load(Ordering::Relaxed) {
+            return Err(Throttle::table(table, matches!(cost, Cost::Write(_))));
+        }
+        self.0.out.fetch_add(milli(cost), Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn settle(&self, _: &TableDescriptor, taken: Cost, actual: Option<Cost>, _: Timestamp) {
+        self.0.out.fetch_add(actual.map_or(0, milli) - milli(taken), Ordering::Relaxed);
+    }
+}
+
+/// Items in memory, with errors in front of them.
+#[derive(Clone, Default)]
+pub(super) struct FaultyStore(Arc<FaultyInner>);
+
+#[derive(Default)]
+struct FaultyInner {
+    memory: MemoryStore,
+    faults: Mutex<VecDeque<StoreError>>,
+    executed: AtomicUsize,
+}
+
+impl PartitionStore for FaultyStore {
+    async fn execute(
+        &self,
+        route: &Route,
+        operation: &Operation,
+        deadline: Duration,
+    ) -> Result<Outcome, StoreError> {
+        self.0.executed.fetch_add(1, Ordering::Relaxed);
+        let fault = self.0.faults.lock().pop_front();
+        match fault {
+            Some(error) => Err(error),
+            None => self.0.memory.execute(route, operation, deadline).await,
+        }
+    }
+}
