@@ -1,0 +1,177 @@
+//! The catalog in memory: all records, as the leader last read or wrote them. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use dynamodb::table::TableStatus;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::catalog_store::StoredRecord;
+use crate::record::{
+    CounterRecord, CredentialRecord, NodeRecord, QuotaRecord, Record, TableRecord, Versioned,
+};
+
+/// All records. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    pub(crate) tables: Kind<TableRecord>,
+    pub(crate) quotas: Kind<QuotaRecord>,
+    pub(crate) credentials: Kind<CredentialRecord>,
+    pub(crate) nodes: Kind<NodeRecord>,
+    pub(crate) counters: Kind<CounterRecord>,
+    /// Counts the changes of this copy: what watchers compare.
+    pub(crate) revision: u64,
+}
+
+/// The records of one kind, by their name (the key without its prefix).
+#[derive(Clone, Debug)]
+pub(crate) struct Kind<T> {
+    records: BTreeMap<String, Arc<Versioned<T>>>,
+}
+
+/// A stored record that cannot be read: the catalog is damaged, or written by a newer version.
+#[derive(Debug, thiserror::Error)]
+#[error("the catalog's record {key} cannot be read")]
+pub(crate) struct Unreadable {
+    key: String,
+    source: Option<serde_json::Error>,
+}
+
+impl<T> Default for Kind<T> {
+    fn default() -> Self {
+        Self { records: BTreeMap::new() }
+    }
+}
+
+impl<T> Kind<T> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<Versioned<T>>> {
+        self.records.get(name)
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.records.values().map(|record| &record.value)
+    }
+
+    pub(crate) fn names_after(&self, start_after: Option<&str>) -> impl Iterator<Item = &String> {
+        use std::ops::Bound;
+        let from = start_after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.records.range::<str, _>((from, Bound::Unbounded)).map(|(name, _)| name)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+}
+
+/// Which part of a catalog keeps a kind of record.
+pub(crate) trait Kept: Record {
+    fn kind(catalog: &mut Catalog) -> &mut Kind<Self>;
+    fn of(catalog: &Catalog) -> &Kind<Self>;
+}
+
+macro_rules! kept {
+    ($($record:ty => $field:ident;)*) => {$(
+        impl Kept for $record {
+            fn kind(catalog: &mut Catalog) -> &mut Kind<Self> {
+                &mut catalog.$field
+            }
+            fn of(catalog: &Catalog) -> &Kind<Self> {
+                &catalog.$field
+            }
+        }
+    )*};
+}
+
+kept! {
+    TableRecord => tables;
+    QuotaRecord => quotas;
+    CredentialRecord => credentials;
+    NodeRecord => nodes;
+    CounterRecord => counters;
+}
+
+impl Catalog {
+    /// The catalog that these records make.
+    ///
+    /// # Errors
+    /// When one cannot be read: nothing must be decided on half a catalog.
+    pub(crate) fn load(records: &[StoredRecord]) -> Result<Self, Unreadable> {
+        let mut catalog = Self::default();
+        for record in records {
+            let taken = catalog.load_as::<TableRecord>(record)?
+                || catalog.load_as::<QuotaRecord>(record)?
+                || catalog.load_as::<CredentialRecord>(record)?
+                || catalog.load_as::<NodeRecord>(record)?
+                || catalog.load_as::<CounterRecord>(record)?;
+            if !taken {
+                return Err(Unreadable { key: record.key.clone(), source: None });
+            }
+        }
+        Ok(catalog)
+    }
+
+    /// The record that `value` would replace, or be.
+    pub(crate) fn version_of<T: Kept>(&self, value: &T) -> u64 {
+        T::of(self).get(&value.name()).map_or(0, |record| record.version)
+    }
+
+    /// Takes in what was written.
+    pub(crate) fn put<T: Kept>(&mut self, version: u64, value: T) {
+        self.revision += 1;
+        let record = Versioned { version, revision: self.revision, value };
+        T::kind(self).records.insert(record.value.name(), Arc::new(record));
+    }
+
+    /// Takes in what was deleted.
+    pub(crate) fn remove<T: Kept>(&mut self, name: &str) {
+        T::kind(self).records.remove(name);
+        self.revision += 1;
+    }
+
+    /// The numbers to give out next.
+    pub(crate) fn counter(&self) -> CounterRecord {
+        self.counters.values().next().cloned().unwrap_or_default()
+    }
+
+    /// Tables that are being created, changed or deleted.
+    pub(crate) fn tables_in_change(&self) -> usize {
+        self.tables.values().filter(|table| table.descriptor.status != TableStatus::Active).count()
+    }
+
+    /// The partitions that must not exist any more, of the ones that `hosted` names: their numbers were
+    /// given out, by this catalog's own counter, and no table has them, or only one that is being deleted.
+    pub(crate) fn gone(&self, hosted: impl Iterator<Item = u64>) -> BTreeSet<u64> {
+        let next = self.counter().next_partition;
+        let kept: BTreeSet<u64> = self
+            .tables
+            .values()
+            .filter(|table| table.descriptor.status != TableStatus::Deleting)
+            .flat_map(|table| &table.partitions)
+            .map(|partition| partition.id)
+            .collect();
+        // A number past the counter was given out by a later leader: this copy is behind, and says nothing.
+        hosted.filter(|partition| *partition != 0 && *partition < next && !kept.contains(partition)).collect()
+    }
+
+    fn load_as<T: Kept>(&mut self, record: &StoredRecord) -> Result<bool, Unreadable> {
+        if !record.key.starts_with(T::PREFIX) {
+            return Ok(false);
+        }
+        let value: T = serde_json::from_slice(&record.json)
+            .map_err(|source| Unreadable { key: record.key.clone(), source: Some(source) })?;
+        let value = Versioned { version: record.version, revision: 0, value };
+        T::kind(self).records.insert(value.value.name(), Arc::new(value));
+        Ok(true)
+    }
+}
+
+/// A record in its stored form.
+pub(crate) fn stored<T: Record>(version: u64, value: &T) -> StoredRecord {
+    StoredRecord { key: value.key(), version, json: json(value) }
+}
+
+/// A value as JSON.
+pub(crate) fn json<T: Serialize + DeserializeOwned>(value: &T) -> bytes::Bytes {
+    serde_json::to_vec(value).expect("records are plain data, which JSON can always hold").into()
+}

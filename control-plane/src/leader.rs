@@ -1,0 +1,506 @@
+//! The leader's work: one task that owns the catalog's copy, executes commands one after another, and
+//! takes the steps that remain. It starts anew, from the stored records, whenever this member comes to
+//! lead or a write's fate is unknown.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynamodb::error::ApiError;
+use dynamodb::table::{NewTable, TableChange, TableDescriptor};
+use parking_lot::{Mutex, RwLock};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use routing::placement::{Spread, place};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use units::{NodeId, PartitionId, TableId, Term};
+use wire::clock;
+use wire::method::Assign;
+use wire::proto::control::AssignRequest;
+use wire::transport::{Connection, ConnectionConfig};
+
+use crate::catalog::{Catalog, Kept, stored};
+use crate::catalog_store::{CatalogStore, Leadership, WriteError};
+use crate::config::Config;
+use crate::fleet::Fleet;
+use crate::metrics;
+use crate::push::{Published, PushBoard};
+use crate::reconcile::{self, Step};
+use crate::record::{CredentialRecord, Direction, QuotaRecord, Record, TableRecord};
+use crate::table_command::{self, Account, Chance};
+
+/// Commands that may wait for the leader: each takes two or three quorum writes.
+pub(crate) const COMMAND_QUEUE: usize = 1024;
+/// How long a node may take to answer that it hosts or dropped replicas; it is asked again anyway.
+const ASSIGN_DEADLINE: Duration = Duration::from_secs(2);
+/// The pause between two looks at what remains while something does.
+const BUSY_BEAT: Duration = Duration::from_millis(50);
+/// The same while nothing does.
+const IDLE_BEAT: Duration = Duration::from_secs(1);
+/// The pause before the catalog is read again after it could not be.
+const LOAD_RETRY: Duration = Duration::from_millis(100);
+/// How often a command starts over when a record changed under it.
+const COMMAND_ATTEMPTS: usize = 3;
+
+/// What the leader's task and the service share.
+#[derive(Debug)]
+pub(crate) struct Shared<S> {
+    pub(crate) config: Config,
+    pub(crate) store: S,
+    /// The catalog, while this member leads and has read it.
+    pub(crate) serving: RwLock<Option<Serving>>,
+    pub(crate) fleet: Mutex<Fleet>,
+    /// Something was learned that the leader may act on.
+    pub(crate) wake: Notify,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) published: watch::Sender<Option<Arc<Published>>>,
+    pub(crate) board: Arc<PushBoard>,
+}
+
+/// The catalog as its leader has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Serving {
+    pub(crate) term: Term,
+    pub(crate) catalog: Arc<Catalog>,
+}
+
+/// A change that somebody asks for; the answer goes through `reply`. Dropped unanswered when this member
+/// ceases to lead: it may or may not have taken place.
+#[derive(Debug)]
+pub(crate) struct Command {
+    pub(crate) change: Change,
+    pub(crate) reply: oneshot::Sender<Result<Changed, ApiError>>,
+}
+
+/// What shall change.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Create(NewTable),
+    Update(TableChange),
+    Delete(String),
+    PutCredential(CredentialRecord),
+}
+
+/// What has changed: the table, if it was one.
+pub(crate) type Changed = Option<TableDescriptor>;
+
+impl Change {
+    /// As metrics and logs call it.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "create",
+            Self::Update(_) => "update",
+            Self::Delete(_) => "delete",
+            Self::PutCredential(_) => "put_credential",
+        }
+    }
+}
+
+/// Why a command has no result.
+#[derive(Debug)]
+enum CommandError {
+    Refused(ApiError),
+    Write(WriteError),
+}
+
+impl From<ApiError> for CommandError {
+    fn from(error: ApiError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<WriteError> for CommandError {
+    fn from(error: WriteError) -> Self {
+        Self::Write(error)
+    }
+}
+
+/// Leads whenever the store says that this member does, until `shutdown`.
+pub(crate) async fn run<S: CatalogStore>(
+    shared: Arc<Shared<S>>,
+    mut commands: mpsc::Receiver<Command>,
+    shutdown: CancellationToken,
+) {
+    let mut leadership = shared.store.leadership();
+    loop {
+        let present = *leadership.borrow_and_update();
+        if let Leadership::Leader(term) = present {
+            info!(%term, "this member leads the control plane");
+            let mut leader = Leader::new(&shared, term);
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = lost(&mut leadership, term) => {}
+                () = leader.lead(&mut commands) => {}
+            }
+            shared.stop_serving();
+            // Their senders learn from the dropped reply that nobody leads here.
+            while commands.try_recv().is_ok() {}
+            info!(%term, "this member leads the control plane no more");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            changed = leadership.wait_for(|now| *now != present) => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Waits until this member does not lead in `term`.
+async fn lost(leadership: &mut watch::Receiver<Leadership>, term: Term) {
+    // An error means that the store is gone, which is the same.
+    let _gone = leadership.wait_for(|now| *now != Leadership::Leader(term)).await;
+}
+
+impl<S> Shared<S> {
+    /// The catalog, if this member leads and has read it.
+    pub(crate) fn serving(&self) -> Option<Serving> {
+        self.serving.read().clone()
+    }
+
+    pub(crate) fn account(&self) -> Account<'_> {
+        Account {
+            region: &self.config.region,
+            account: &self.config.account,
+            table_limit: self.config.table_limit,
+        }
+    }
+
+    fn serve(&self, term: Term, catalog: &Catalog) {
+        *self.serving.write() = Some(Serving { term, catalog: Arc::new(catalog.clone()) });
+        let before = self.published.borrow().clone();
+        self.published.send_replace(Some(Arc::new(Published::of(catalog, term, before.as_deref()))));
+        metrics::leads(true);
+    }
+
+    fn stop_serving(&self) {
+        *self.serving.write() = None;
+        self.published.send_replace(None);
+        metrics::leads(false);
+    }
+}
+
+struct Leader<'a, S> {
+    shared: &'a Arc<Shared<S>>,
+    term: Term,
+    catalog: Catalog,
+    /// A write's fate is unknown: the copy must be read anew before anything is decided on it.
+    stale: bool,
+    nodes: BTreeMap<NodeId, Connection>,
+    rng: StdRng,
+}
+
+impl<'a, S: CatalogStore> Leader<'a, S> {
+    fn new(shared: &'a Arc<Shared<S>>, term: Term) -> Self {
+        Self {
+            shared,
+            term,
+            catalog: Catalog::default(),
+            stale: true,
+            nodes: BTreeMap::new(),
+            rng: StdRng::from_os_rng(),
+        }
+    }
+
+    async fn lead(&mut self, commands: &mut mpsc::Receiver<Command>) {
+        *self.shared.fleet.lock() = Fleet::since(clock::now());
+        loop {
+            if self.stale {
+                self.load().await;
+            }
+            let busy = self.reconcile().await;
+            if self.stale {
+                continue;
+            }
+            let beat = if busy { BUSY_BEAT } else { IDLE_BEAT };
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.execute(command).await,
+                    None => return,
+                },
+                () = self.shared.wake.notified() => {}
+                () = tokio::time::sleep(beat) => {}
+            }
+        }
+    }
+
+    /// Reads the whole catalog, however often it takes; another member leads when it takes forever.
+    async fn load(&mut self) {
+        loop {
+            match self.shared.store.scan().await {
+                Ok(records) => match Catalog::load(&records) {
+                    Ok(catalog) => {
+                        self.loaded(catalog).await;
+                        return;
+                    }
+                    Err(unreadable) => error!(%unreadable, "the catalog is damaged"),
+                },
+                Err(error) => warn!(%error, "the catalog cannot be read now"),
+            }
+            tokio::time::sleep(LOAD_RETRY).await;
+        }
+    }
+
+    async fn loaded(&mut self, catalog: Catalog) {
+        // Counts on, so that watchers of this term see every reading as newer than what came before.
+        let revision = self.catalog.revision + 1;
+        self.catalog = Catalog { revision, ..catalog };
+        self.stale = false;
+        {
+            let mut fleet = self.shared.fleet.lock();
+            for node in self.catalog.nodes.values() {
+                fleet.remember(node.into());
+            }
+        }
+        for initial in &self.shared.config.credentials {
+            if self.catalog.credentials.get(&initial.access_key).is_none() {
+                let record = CredentialRecord {
+                    access_key: initial.access_key.clone(),
+                    secret_key: initial.secret_key.clone(),
+                    principal: initial.principal.clone(),
+                    active: true,
+                };
+                if let Err(error) = self.write(record).await {
+                    warn!(%error, "an initial key pair could not be written");
+                    return;
+                }
+            }
+        }
+        self.shared.serve(self.term, &self.catalog);
+    }
+
+    /// Runs a command, again when a record changed under it, and answers it unless nobody can say what
+    /// came of it.
+    async fn execute(&mut self, command: Command) {
+        let Command { change, reply } = command;
+        for _attempt in 0..COMMAND_ATTEMPTS {
+            if self.stale {
+                self.load().await;
+            }
+            let (result, outcome) = match self.change(&change).await {
+                Ok(changed) => (Ok(changed), "done"),
+                Err(CommandError::Refused(refusal)) => (Err(refusal), "refused"),
+                Err(CommandError::Write(WriteError::Conflict)) => continue,
+                Err(CommandError::Write(WriteError::Unavailable(reason))) => {
+                    warn!(%reason, command = change.name(), "a command's fate is unknown");
+                    metrics::command(change.name(), "unavailable");
+                    return;
+                }
+            };
+            metrics::command(change.name(), outcome);
+            // A receiver that has gone is nobody's loss: the change is in the catalog.
+            let _gone = reply.send(result);
+            return;
+        }
+        metrics::command(change.name(), "unavailable");
+    }
+
+    async fn change(&mut self, change: &Change) -> Result<Changed, CommandError> {
+        match change {
+            Change::Create(new) => self.create(new).await.map(Some),
+            Change::Update(change) => self.update(change).await.map(Some),
+            Change::Delete(name) => self.delete(name).await.map(Some),
+            Change::PutCredential(record) => {
+                self.write(record.clone()).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn create(&mut self, new: &NewTable) -> Result<TableDescriptor, CommandError> {
+        let partitions = table_command::check_create(&self.catalog, new, self.shared.account())?;
+        let (identifiers, counter) = self.catalog.counter().take(partitions);
+        self.write(counter).await?;
+        let chance = Chance {
+            uuid: uuid::Builder::from_random_bytes(self.rng.random()).into_uuid().to_string(),
+            hash_seed: self.rng.random(),
+        };
+        let table = table_command::create(
+            new.clone(),
+            partitions,
+            identifiers,
+            self.shared.account(),
+            chance,
+            clock::unix_now(),
+        );
+        info!(table = %table.descriptor.name, partitions, "a table is created");
+        self.write(table.clone()).await?;
+        Ok(table.descriptor)
+    }
+
+    async fn update(&mut self, change: &TableChange) -> Result<TableDescriptor, CommandError> {
+        let table = table_command::update(&self.catalog, change, clock::unix_now())?;
+        self.write(table.clone()).await?;
+        Ok(table.descriptor)
+    }
+
+    async fn delete(&mut self, name: &str) -> Result<TableDescriptor, CommandError> {
+        let table = table_command::delete(&self.catalog, name)?;
+        info!(table = %name, "a table is deleted");
+        self.write(table.clone()).await?;
+        Ok(table.descriptor)
+    }
+
+    /// Takes the steps that remain; says whether any did.
+    async fn reconcile(&mut self) -> bool {
+        let steps = {
+            let fleet = self.shared.fleet.lock();
+            let (now, minimum) = (clock::now(), self.shared.config.minimum_nodes);
+            metrics::holds(
+                fleet.live(now).count(),
+                self.catalog.tables.len(),
+                self.catalog.tables_in_change(),
+            );
+            reconcile::steps(&self.catalog, &fleet, minimum, now)
+        };
+        let busy = self.catalog.tables_in_change() > 0 || !steps.is_empty();
+        for step in steps {
+            if let Err(error) = self.take(step).await {
+                // Whatever it was about is looked at again, in what the catalog then says.
+                warn!(%error, "a step was not taken");
+                return true;
+            }
+        }
+        busy
+    }
+
+    async fn take(&mut self, step: Step) -> Result<(), WriteError> {
+        match step {
+            Step::RecordNode(node) => {
+                metrics::step("record_node");
+                info!(node = node.id, zone = node.zone, address = %node.address, "a storage node has started");
+                self.write(node).await
+            }
+            Step::RecordQuota(quota) => {
+                metrics::step("record_quota");
+                self.write(quota).await
+            }
+            Step::Place(name) => {
+                metrics::step("place");
+                self.place(&name).await
+            }
+            Step::Activate(name) => {
+                metrics::step("activate");
+                let Some(table) = self.catalog.tables.get(&name) else { return Ok(()) };
+                info!(table = %name, "a table is active");
+                self.write(reconcile::activated(&table.value)).await
+            }
+            Step::Erase(name) => {
+                metrics::step("erase");
+                self.erase(&name).await
+            }
+            Step::Assign(node, assign) => {
+                metrics::step("assign");
+                let shared = Arc::clone(self.shared);
+                self.send(node, AssignRequest { assign, drop: vec![] }, move |led| {
+                    shared.fleet.lock().learn_led(led.into_iter().map(PartitionId::new));
+                    shared.wake.notify_one();
+                });
+                Ok(())
+            }
+            Step::Drop(node, table, drop) => {
+                metrics::step("drop");
+                let shared = Arc::clone(self.shared);
+                self.send(node, AssignRequest { assign: vec![], drop }, move |_led| {
+                    shared.fleet.lock().learn_dropped(table, node);
+                    shared.wake.notify_one();
+                });
+                Ok(())
+            }
+        }
+    }
+
+    async fn place(&mut self, name: &str) -> Result<(), WriteError> {
+        let Some(table) = self.catalog.tables.get(name).cloned() else { return Ok(()) };
+        let loads = reconcile::loads(&self.catalog, &self.shared.fleet.lock(), clock::now());
+        let Ok(placement) = place(&loads, table.value.descriptor.partitions, &mut self.rng) else {
+            return Ok(());
+        };
+        if placement.spread != Spread::ThreeZones {
+            warn!(table = %name, spread = ?placement.spread, "a table's replicas are not in three zones");
+        }
+        self.write(reconcile::placed(&table.value, &placement)).await
+    }
+
+    /// Deletes a table's records, its own last: until then the next leader sees that something is left.
+    async fn erase(&mut self, name: &str) -> Result<(), WriteError> {
+        let Some(table) = self.catalog.tables.get(name).cloned() else { return Ok(()) };
+        let descriptor = &table.value.descriptor;
+        for direction in [Direction::Read, Direction::Write] {
+            let quota = QuotaRecord::of_billing(descriptor.id, 0, &descriptor.billing, direction);
+            self.delete_record::<QuotaRecord>(&quota.name()).await?;
+        }
+        self.delete_record::<TableRecord>(name).await?;
+        info!(table = %name, "a table is gone");
+        let partitions = table.value.partitions.iter().map(|partition| PartitionId::new(partition.id));
+        self.shared.fleet.lock().forget(TableId::new(descriptor.id), partitions);
+        Ok(())
+    }
+
+    /// Writes a record over the version that this copy has.
+    async fn write<T: Kept>(&mut self, value: T) -> Result<(), WriteError> {
+        let record = stored(self.catalog.version_of(&value) + 1, &value);
+        if let Err(error) = self.shared.store.put(&record).await {
+            // A write without an answer may have taken place all the same.
+            let present = self.shared.store.get(&record.key).await;
+            if present.as_ref().is_ok_and(|present| present.as_ref() != Some(&record)) || present.is_err() {
+                return Err(self.not_written(error));
+            }
+        }
+        self.catalog.put(record.version, value);
+        self.publish();
+        Ok(())
+    }
+
+    async fn delete_record<T: Kept>(&mut self, name: &str) -> Result<(), WriteError> {
+        let Some(version) = T::of(&self.catalog).get(name).map(|record| record.version) else {
+            return Ok(());
+        };
+        let key = format!("{}{name}", T::PREFIX);
+        if let Err(error) = self.shared.store.delete(&key, version).await {
+            return Err(self.not_written(error));
+        }
+        self.catalog.remove::<T>(name);
+        self.publish();
+        Ok(())
+    }
+
+    fn not_written(&mut self, error: WriteError) -> WriteError {
+        metrics::write_failed(match &error {
+            WriteError::Conflict => "conflict",
+            WriteError::Unavailable(_) => "unavailable",
+        });
+        self.stale = true;
+        error
+    }
+
+    fn publish(&self) {
+        // Before it serves, the copy is not whole in what it promises (initial key pairs).
+        if self.shared.serving.read().is_some() {
+            self.shared.serve(self.term, &self.catalog);
+        }
+    }
+
+    /// Sends to a storage node, without waiting; `on_led` gets the partitions that have a leader.
+    fn send(&mut self, node: NodeId, request: AssignRequest, on_led: impl FnOnce(Vec<u64>) + Send + 'static) {
+        let address = self.shared.fleet.lock().directory().get(node).map(|known| known.address.clone());
+        let Some(address) = address else { return };
+        let connection = self.nodes.entry(node).or_insert_with(|| connect(&address));
+        if connection.address() != address {
+            *connection = connect(&address);
+        }
+        let sent = connection.call_detached::<Assign>(&request, ASSIGN_DEADLINE, move |answer| {
+            // No answer is no news: the same step comes up again.
+            if let Ok(answer) = answer {
+                on_led(answer.led);
+            }
+        });
+        if let Err(error) = sent {
+            warn!(%node, %error, "a storage node cannot be told of its replicas");
+        }
+    }
+}
+
+fn connect(address: &str) -> Connection {
+    Connection::open(address, ConnectionConfig::named("control-plane"))
+}

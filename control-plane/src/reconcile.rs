@@ -1,0 +1,170 @@
+//! What remains to be done, from what is: the catalog against the fleet. Pure and level-triggered: it
+//! returns the same steps until they have taken effect, so that a new leader resumes what the last one
+//! left, and a lost message costs one round.
+
+use dynamodb::table::{TableDescriptor, TableStatus};
+use routing::placement::{NodeLoad, Placement};
+use units::{NodeId, PartitionId, TableId, Timestamp};
+use wire::proto::control::ReplicaAssignment;
+
+use crate::catalog::Catalog;
+use crate::fleet::Fleet;
+use crate::record::{Direction, NodeRecord, PartitionRecord, QuotaRecord, Record, TableRecord};
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Step {
+    /// Remember a node's latest start.
+    RecordNode(NodeRecord),
+    /// Write a quota that does not follow its table's billing.
+    RecordQuota(QuotaRecord),
+    /// Place the partitions of the table of this name.
+    Place(String),
+    /// Tell a node to host replicas, and ask which of them have a leader.
+    Assign(NodeId, Vec<ReplicaAssignment>),
+    /// Tell a node to drop its replicas of a table.
+    Drop(NodeId, TableId, Vec<u64>),
+    /// All is in place: the table of this name is `ACTIVE`.
+    Activate(String),
+    /// Nothing is left of a table but its records: delete them, the table's own last.
+    Erase(String),
+}
+
+/// What remains to be done now.
+pub(crate) fn steps(catalog: &Catalog, fleet: &Fleet, minimum_nodes: usize, now: Timestamp) -> Vec<Step> {
+    let mut steps: Vec<Step> = fleet
+        .live(now)
+        .map(NodeRecord::from)
+        .filter(|node| catalog.nodes.get(&node.name()).is_none_or(|known| known.value != *node))
+        .map(Step::RecordNode)
+        .collect();
+    let enough_nodes = fleet.live(now).count() >= minimum_nodes;
+    for table in catalog.tables.values() {
+        match table.descriptor.status {
+            TableStatus::Active => {}
+            TableStatus::Creating if !table.is_placed() => {
+                if enough_nodes {
+                    steps.push(Step::Place(table.descriptor.name.clone()));
+                }
+            }
+            TableStatus::Creating => create(table, catalog, fleet, now, &mut steps),
+            TableStatus::Updating => {
+                let quotas = quotas_to_write(table, catalog);
+                let done = quotas.is_empty();
+                steps.extend(quotas.into_iter().map(Step::RecordQuota));
+                if done {
+                    steps.push(Step::Activate(table.descriptor.name.clone()));
+                }
+            }
+            TableStatus::Deleting => delete(table, fleet, now, &mut steps),
+        }
+    }
+    steps
+}
+
+fn create(table: &TableRecord, catalog: &Catalog, fleet: &Fleet, now: Timestamp, steps: &mut Vec<Step>) {
+    let quotas = quotas_to_write(table, catalog);
+    let led = table.partitions.iter().all(|partition| fleet.has_leader(PartitionId::new(partition.id)));
+    if led && quotas.is_empty() {
+        steps.push(Step::Activate(table.descriptor.name.clone()));
+    }
+    steps.extend(quotas.into_iter().map(Step::RecordQuota));
+    if !led {
+        let present = table.nodes().filter(|node| !fleet.is_away(*node, now));
+        steps.extend(present.map(|node| Step::Assign(node, assignments(table, fleet, node).collect())));
+    }
+}
+
+fn delete(table: &TableRecord, fleet: &Fleet, now: Timestamp, steps: &mut Vec<Step>) {
+    let id = TableId::new(table.descriptor.id);
+    // A node that is away is told when it is back: what it reports and the catalog lacks, it is told to drop.
+    let waiting: Vec<NodeId> =
+        table.nodes().filter(|node| !fleet.has_dropped(id, *node) && !fleet.is_away(*node, now)).collect();
+    if waiting.is_empty() {
+        steps.push(Step::Erase(table.descriptor.name.clone()));
+    }
+    for node in waiting {
+        let partitions = table.partitions_on(node).map(|partition| partition.id).collect();
+        steps.push(Step::Drop(node, id, partitions));
+    }
+}
+
+/// The quotas that the table's billing gives and that the catalog does not have at its version.
+fn quotas_to_write(table: &TableRecord, catalog: &Catalog) -> Vec<QuotaRecord> {
+    let TableDescriptor { id, version, billing, .. } = &table.descriptor;
+    [Direction::Read, Direction::Write]
+        .into_iter()
+        .map(|direction| QuotaRecord::of_billing(*id, *version, billing, direction))
+        .filter(|quota| {
+            catalog
+                .quotas
+                .get(&quota.name())
+                .is_none_or(|known| known.value.table_version < quota.table_version)
+        })
+        .collect()
+}
+
+/// What `node` should host of `table`, with the addresses of all concerned.
+pub(crate) fn assignments<'a>(
+    table: &'a TableRecord,
+    fleet: &'a Fleet,
+    node: NodeId,
+) -> impl Iterator<Item = ReplicaAssignment> + 'a {
+    table.partitions_on(node).map(move |partition| assignment(table, partition, fleet))
+}
+
+fn assignment(table: &TableRecord, partition: &PartitionRecord, fleet: &Fleet) -> ReplicaAssignment {
+    let range = partition.range();
+    ReplicaAssignment {
+        table: table.descriptor.id,
+        partition: partition.id,
+        start: range.start,
+        end: range.end,
+        members: partition.members().map(|member| (&member).into()).collect(),
+        nodes: partition
+            .members()
+            .filter_map(|member| fleet.directory().get(member.node))
+            .map(Into::into)
+            .collect(),
+        configuration: FIRST_CONFIGURATION,
+        established: table.descriptor.status != TableStatus::Creating
+            || fleet.has_leader(PartitionId::new(partition.id)),
+    }
+}
+
+/// A partition's configuration as it was placed; every change of its members or range counts up from it.
+const FIRST_CONFIGURATION: u64 = 1;
+
+/// What each live node hosts by the catalog: what placement balances.
+pub(crate) fn loads(catalog: &Catalog, fleet: &Fleet, now: Timestamp) -> Vec<NodeLoad> {
+    let mut loads: Vec<NodeLoad> = fleet
+        .live(now)
+        .map(|node| NodeLoad { node: node.node, zone: node.zone, replicas: 0, leaders: 0 })
+        .collect();
+    for partition in catalog.tables.values().flat_map(|table| &table.partitions) {
+        for (at, (member, _)) in partition.members.iter().enumerate() {
+            if let Some(load) = loads.iter_mut().find(|load| load.node.get() == *member) {
+                load.replicas += 1;
+                load.leaders += u64::from(at == 0);
+            }
+        }
+    }
+    loads
+}
+
+/// The table, once its partitions are placed.
+pub(crate) fn placed(table: &TableRecord, placement: &Placement) -> TableRecord {
+    let partitions = (table.first_partition..)
+        .zip(&placement.partitions)
+        .map(|(id, partition)| PartitionRecord::new(PartitionId::new(id), partition))
+        .collect();
+    TableRecord { partitions, ..table.clone() }
+}
+
+/// The table, once it is `ACTIVE`.
+pub(crate) fn activated(table: &TableRecord) -> TableRecord {
+    let mut table = table.clone();
+    table.descriptor.status = TableStatus::Active;
+    table.descriptor.version += 1;
+    table
+}

@@ -1,0 +1,82 @@
+//! `quota/TABLE/DIRECTION`: the refill rate and burst of one bucket: what `UpdateTable` and operators set
+//! and GAC enforces.
+
+use dynamodb::table::Billing;
+use serde::{Deserialize, Serialize};
+use wire::proto::control::Quota;
+
+use super::Record;
+
+/// One bucket's quota.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaRecord {
+    /// The table's number.
+    pub table: u64,
+    /// Reads or writes.
+    pub direction: Direction,
+    /// Refill rate, milli-units per second.
+    pub rate_milli: u64,
+    /// Burst capacity, milli-units.
+    pub burst_milli: u64,
+    /// The table descriptor's version that set it: orders this quota against the ones that proxies
+    /// report from their descriptors.
+    pub table_version: u64,
+}
+
+/// What a bucket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Read capacity units.
+    Read,
+    /// Write capacity units.
+    Write,
+}
+
+/// Unused capacity is banked for so long. Source: DynamoDB Developer Guide, "Burst capacity".
+const BURST_SECONDS: u64 = 300;
+/// What an on-demand table may consume without ceilings of its own, units per second. Source: DynamoDB
+/// Developer Guide, "Service quotas": the default per-table quota.
+const ON_DEMAND_UNITS: u64 = 40_000;
+
+impl QuotaRecord {
+    /// The quota that a table's billing gives one direction.
+    #[must_use]
+    pub fn of_billing(table: u64, table_version: u64, billing: &Billing, direction: Direction) -> Self {
+        let units = match (billing, direction) {
+            (Billing::Provisioned(throughput), Direction::Read) => throughput.read,
+            (Billing::Provisioned(throughput), Direction::Write) => throughput.write,
+            (Billing::OnDemand { max_read, .. }, Direction::Read) => max_read.unwrap_or(ON_DEMAND_UNITS),
+            (Billing::OnDemand { max_write, .. }, Direction::Write) => max_write.unwrap_or(ON_DEMAND_UNITS),
+        };
+        let rate_milli = units.saturating_mul(1000);
+        let burst_milli = rate_milli.saturating_mul(BURST_SECONDS);
+        Self { table, direction, rate_milli, burst_milli, table_version }
+    }
+
+    /// Its form on the wire.
+    #[must_use]
+    pub fn to_wire(&self) -> Quota {
+        Quota {
+            bucket: self
+                .table
+                .saturating_mul(2)
+                .saturating_add(u64::from(self.direction == Direction::Write)),
+            rate_milli: self.rate_milli,
+            burst_milli: self.burst_milli,
+            version: self.table_version,
+        }
+    }
+}
+
+impl Record for QuotaRecord {
+    const PREFIX: &'static str = "quota/";
+
+    fn name(&self) -> String {
+        let direction = match self.direction {
+            Direction::Read => "read",
+            Direction::Write => "write",
+        };
+        format!("{}/{direction}", self.table)
+    }
+}

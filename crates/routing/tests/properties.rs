@@ -1,0 +1,206 @@
+//! The partition map and the route cache against naive models.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use routing::{KeyRange, Learned, Member, MemberKind, PartitionMap, Route, RouteCache, RouteVersion};
+use units::{NodeId, PartitionId, TableId, Term, Zone};
+
+/// Keys are single bytes below this: few enough that ranges collide all the time.
+const KEYS: u8 = 24;
+
+/// The rules, written down as plainly as possible.
+#[derive(Default)]
+struct Model {
+    routes: Vec<Route>,
+}
+
+impl Model {
+    fn learn(&mut self, route: &Route) -> Learned {
+        let overlaps = |known: &Route| {
+            known.table == route.table && (0..=KEYS).any(|key| known.holds(&[key]) && route.holds(&[key]))
+        };
+        if self.routes.iter().any(|known| overlaps(known) && !route.supersedes(known)) {
+            return Learned::Known;
+        }
+        self.routes.retain(|known| !overlaps(known));
+        self.routes.push(route.clone());
+        Learned::News
+    }
+
+    fn holder(&self, table: TableId, key: &[u8]) -> Option<&Route> {
+        self.routes.iter().find(|route| route.table == table && route.holds(key))
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_partition_map_is_the_model(routes in proptest::collection::vec(route(), 0..60)) {
+        let (mut map, mut model) = (PartitionMap::default(), Model::default());
+        for route in routes {
+            let news = map.would_learn(&route);
+            let learned = map.learn(route.clone());
+            prop_assert_eq!(learned, model.learn(&route));
+            prop_assert_eq!(news, learned == Learned::News);
+            prop_assert_eq!(map.len(), model.routes.len());
+            for (table, key) in all_keys() {
+                prop_assert_eq!(map.holder(table, &key).map(|route| &**route), model.holder(table, &key));
+            }
+        }
+    }
+
+    #[test]
+    fn knowledge_of_a_key_never_goes_back(routes in proptest::collection::vec(route(), 0..60)) {
+        let mut map = PartitionMap::default();
+        for route in routes {
+            let before = map.clone();
+            map.learn(route);
+            for (table, key) in all_keys() {
+                if let (Some(old), Some(new)) = (before.holder(table, &key), map.holder(table, &key)) {
+                    prop_assert!(old == new || new.supersedes(old));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn two_maps_that_are_told_everything_until_nothing_is_news_agree_on_what_both_know(
+        routes in proptest::collection::vec(route(), 0..20), seed: u64,
+    ) {
+        // The storage nodes push everything again and again, in any order.
+        let (mut one, mut other) = (PartitionMap::default(), PartitionMap::default());
+        let mut shuffled = routes.clone();
+        shuffle(&mut shuffled, seed);
+        for route in &routes { one.learn(route.clone()); }
+        for route in &shuffled { other.learn(route.clone()); }
+        // What nothing supersedes is in both, whatever the order was.
+        for route in &routes {
+            let newest = routes.iter().all(|rival| {
+                rival == route || rival.table != route.table || !overlap(rival, route) || route.supersedes(rival)
+            });
+            if newest {
+                for key in (0..KEYS).map(|key| [key]).filter(|key| route.holds(key)) {
+                    prop_assert_eq!(one.holder(route.table, &key).map(|found| &**found), Some(route));
+                    prop_assert_eq!(other.holder(route.table, &key).map(|found| &**found), Some(route));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_removed_table_leaves_nothing_and_takes_nothing_else_along(
+        routes in proptest::collection::vec(route(), 0..40),
+    ) {
+        let mut map = PartitionMap::default();
+        for route in routes { map.learn(route); }
+        let before = map.clone();
+        map.remove_table(TableId::new(1));
+        for (table, key) in all_keys() {
+            let expected = if table == TableId::new(1) { None } else { before.holder(table, &key) };
+            prop_assert_eq!(map.holder(table, &key), expected);
+        }
+    }
+
+    #[test]
+    fn a_cache_with_room_is_the_model(routes in proptest::collection::vec(route(), 0..60)) {
+        let (cache, mut model) = (RouteCache::with_capacity(1000), Model::default());
+        for route in routes {
+            prop_assert_eq!(cache.learn(Arc::new(route.clone())), model.learn(&route));
+            prop_assert_eq!(cache.len(), model.routes.len());
+            for (table, key) in all_keys() {
+                let cached = cache.lookup(table, &key);
+                prop_assert_eq!(cached.as_deref(), model.holder(table, &key));
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_cache_stays_within_its_bound_and_still_tells_no_lies(
+        routes in proptest::collection::vec(route(), 0..120), capacity in 1usize..20,
+    ) {
+        let cache = RouteCache::with_capacity(capacity);
+        for (at, route) in routes.iter().enumerate() {
+            cache.learn(Arc::new(route.clone()));
+            prop_assert!(cache.len() <= capacity);
+            let mut cached = 0;
+            for (table, key) in all_keys() {
+                if let Some(found) = cache.lookup(table, &key) {
+                    prop_assert!(found.holds(&key) && found.table == table);
+                    prop_assert!(routes[..=at].contains(&found));
+                    cached += 1;
+                }
+            }
+            prop_assert!(cached > 0 || cache.is_empty());
+        }
+    }
+}
+
+#[test]
+fn what_is_used_outlives_what_is_not() {
+    let cache = RouteCache::with_capacity(64);
+    let hot = TableId::new(1);
+    cache.learn(Arc::new(whole(hot)));
+    for cold in 2..1000 {
+        cache.learn(Arc::new(whole(TableId::new(cold))));
+        assert!(cache.lookup(hot, b"key").is_some(), "the entry that every request uses was evicted");
+    }
+}
+
+#[test]
+fn a_forgotten_table_frees_its_room() {
+    let cache = RouteCache::with_capacity(8);
+    cache.learn(Arc::new(whole(TableId::new(1))));
+    cache.forget_table(TableId::new(1));
+    assert!(cache.is_empty() && cache.lookup(TableId::new(1), b"key").is_none());
+}
+
+#[test]
+fn a_known_leader_beats_an_unknown_one_of_the_same_term() {
+    let known = whole(TableId::new(1));
+    let unknown = Route { leader: None, ..known.clone() };
+    assert!(known.supersedes(&unknown) && !unknown.supersedes(&known));
+}
+
+fn route() -> impl Strategy<Value = Route> {
+    (1u64..3, 0u64..4, 0..KEYS, 1..=KEYS, 0u64..4, 0u64..3, any::<bool>()).prop_map(
+        |(table, partition, start, width, configuration, term, led)| {
+            let end = start.saturating_add(width);
+            Route {
+                partition: PartitionId::new(partition),
+                range: KeyRange {
+                    start: if start == 0 { Bytes::new() } else { Bytes::copy_from_slice(&[start]) },
+                    end: (end < KEYS).then(|| Bytes::copy_from_slice(&[end])),
+                },
+                leader: led.then(|| NodeId::new(1)),
+                version: RouteVersion { configuration, term: Term::new(term) },
+                ..whole(TableId::new(table))
+            }
+        },
+    )
+}
+
+fn whole(table: TableId) -> Route {
+    Route {
+        table,
+        partition: PartitionId::new(1),
+        range: KeyRange::default(),
+        members: vec![Member { node: NodeId::new(1), zone: Zone::new(0), kind: MemberKind::Storage }],
+        leader: Some(NodeId::new(1)),
+        version: RouteVersion::default(),
+    }
+}
+
+fn overlap(one: &Route, other: &Route) -> bool {
+    (0..=KEYS).any(|key| one.holds(&[key]) && other.holds(&[key]))
+}
+
+fn all_keys() -> impl Iterator<Item = (TableId, [u8; 1])> {
+    (1..3).flat_map(|table| (0..=KEYS).map(move |key| (TableId::new(table), [key])))
+}
+
+fn shuffle(routes: &mut [Route], seed: u64) {
+    use rand::SeedableRng;
+    use rand::seq::SliceRandom;
+    routes.shuffle(&mut rand_chacha::ChaCha8Rng::seed_from_u64(seed));
+}
