@@ -1,15 +1,19 @@
 //! The request router: HTTP, authentication, admission, routing.
+//!
+//! [`start`] puts the parts together; `request_path.rs` says what happens to a request, in order.
 
+pub mod admission;
 mod auth;
 mod config;
 mod control_client;
 mod http;
 mod metrics;
 mod operations;
+mod process;
 mod request_path;
 mod retry_budget;
 pub mod routing;
 
-pub use auth::{Credential, CredentialSource, SourceUnavailable};
 pub use config::{Config, ConfigError, HttpConfig};
 pub use metrics::describe as describe_metrics;
+pub use process::{Handle, StartError, run, start};
