@@ -38,12 +38,15 @@ impl Inner {
         for server in &self.servers {
             let inner = Arc::clone(self);
             let asked = Arc::clone(request);
-            server.call_detached::<Lookup>(request, BACKGROUND_DEADLINE, move |answer| match answer {
-                Ok(answer) => inner.absorb(&asked, answer),
-                Err(CallError::QueueFull) => metrics::lookup_dropped(),
-                // Not news: the connection reconnects, and the other server answers.
-                Err(_) => {}
+            let sent = server.call_detached::<Lookup>(request, BACKGROUND_DEADLINE, move |answer| {
+                // No answer is not news: the connection reconnects, and the other server answers.
+                if let Ok(answer) = answer {
+                    inner.absorb(&asked, answer);
+                }
             });
+            if sent == Err(CallError::QueueFull) {
+                metrics::lookup_dropped();
+            }
         }
     }
 
