@@ -35,13 +35,13 @@ const AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-t
 
 /// A key pair and whom it stands for.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Credential {
+pub(crate) struct Credential {
     /// The secret access key.
-    pub secret_key: String,
+    pub(crate) secret_key: String,
     /// Whom the key stands for.
-    pub principal: Arc<str>,
+    pub(crate) principal: Arc<str>,
     /// Whether it may be used; an inactive key is treated as an unknown one.
-    pub active: bool,
+    pub(crate) active: bool,
 }
 
 impl std::fmt::Debug for Credential {
@@ -55,7 +55,7 @@ impl std::fmt::Debug for Credential {
 }
 
 /// Where credentials come from.
-pub trait CredentialSource: Send + Sync + 'static {
+pub(crate) trait CredentialSource: Send + Sync + 'static {
     /// The credential of `access_key`; none: there is no such key.
     fn fetch(
         &self,
@@ -66,7 +66,7 @@ pub trait CredentialSource: Send + Sync + 'static {
 /// The source could not be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the source of credentials is unavailable")]
-pub struct SourceUnavailable;
+pub(crate) struct SourceUnavailable;
 
 /// What of a request is authenticated.
 #[derive(Clone, Copy, Debug)]
@@ -168,10 +168,7 @@ fn body_hash(headers: &HeaderMap, body: &[u8]) -> Result<[u8; 64], Refusal> {
 }
 
 /// The only value of a header that must not be repeated.
-fn single<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> Result<Option<&'a HeaderValue>, Refusal> {
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Refusal> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (value, None) => Ok(value),

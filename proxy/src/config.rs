@@ -25,6 +25,9 @@ pub struct Config {
     /// This proxy's number in the fleet, its name to the GAC servers; unique. Default: drawn at start.
     #[serde(default)]
     pub proxy_id: Option<u64>,
+    /// Proxies in the fleet: before its first lease a proxy takes this part of a quota. Default 2.
+    #[serde(default = "default_expected_proxies")]
+    pub expected_proxies: u32,
     /// `host:port` of the control plane's members.
     pub control: Vec<String>,
     /// `host:port` of the MemDS servers; every request asks all of them.
@@ -106,6 +109,10 @@ fn default_region() -> String {
     "us-east-1".into()
 }
 
+const fn default_expected_proxies() -> u32 {
+    2
+}
+
 const fn default_request_deadline_ms() -> u64 {
     5_000
 }
@@ -145,6 +152,7 @@ impl Config {
             require_region: false,
             zone: 0,
             proxy_id: None,
+            expected_proxies: default_expected_proxies(),
             control,
             memds,
             gac,
@@ -179,6 +187,7 @@ impl Config {
     fn check_bounds(&self) -> Result<(), ConfigError> {
         let http = &self.http;
         for (name, value, least) in [
+            ("expected_proxies", u64::from(self.expected_proxies), 1),
             ("request_deadline_ms", self.request_deadline_ms, 10),
             ("table_deadline_ms", self.table_deadline_ms, 10),
             ("cached_routes", self.cached_routes as u64, 1),

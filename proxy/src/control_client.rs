@@ -12,9 +12,7 @@ use dynamodb::table::TableDescriptor;
 use wire::method;
 use wire::proto::control::table_answer::Answer as Answered;
 use wire::proto::control::table_command::Command;
-use wire::proto::control::{
-    self, CredentialRequest, CredentialResponse, Exception, NotLeader, TableAnswer,
-};
+use wire::proto::control::{self, CredentialRequest, CredentialResponse, Exception, NotLeader, TableAnswer};
 use wire::transport::{CallError, Connection, ConnectionConfig, Failure};
 
 use crate::auth::{Credential, CredentialSource, SourceUnavailable};
@@ -114,9 +112,7 @@ impl ControlClient {
             Err(
                 CallError::QueueFull
                 | CallError::NotConnected
-                | CallError::Failed(
-                    Failure::Unavailable | Failure::Overloaded | Failure::DeadlineExceeded,
-                ),
+                | CallError::Failed(Failure::Unavailable | Failure::Overloaded | Failure::DeadlineExceeded),
             ) => Asked::NotReached,
             Ok(TableAnswer { answer: None }) | Err(_) => Asked::Indefinite,
         }

@@ -3,6 +3,9 @@
 /// Connections open now (gauge).
 pub(crate) const CONNECTIONS: &str = "weir_proxy_connections";
 
+/// Bodies held now, in bytes (gauge).
+pub(crate) const BYTES_IN_FLIGHT: &str = "weir_proxy_bodies_in_flight_bytes";
+
 /// Requests whose framing was refused before they were requests (counter; `reason`).
 pub(crate) const FRAMING_REFUSALS: &str = "weir_proxy_framing_refusals_total";
 
@@ -35,6 +38,7 @@ pub(crate) const INDEFINITE: &str = "weir_proxy_indefinite_writes_total";
 pub fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_gauge!(CONNECTIONS, Unit::Count, "Connections open now.");
+    describe_gauge!(BYTES_IN_FLIGHT, Unit::Bytes, "Request bodies held now.");
     describe_counter!(FRAMING_REFUSALS, Unit::Count, "Requests refused for their HTTP framing.");
     describe_counter!(SHED, Unit::Count, "Requests turned away before authentication.");
     describe_counter!(PANICS, Unit::Count, "Requests that panicked.");

@@ -148,8 +148,7 @@ impl<T: Tiers> RequestPath<T> {
 
     /// Who sent it. Before the body is parsed, so that only people with keys reach the parsers.
     async fn authenticate(&self, request: &Received) -> Result<Arc<str>, Failure> {
-        let presented =
-            Presented { headers: &request.headers, host: &request.host, body: &request.body };
+        let presented = Presented { headers: &request.headers, host: &request.host, body: &request.body };
         let today = wire::clock::unix_now();
         self.authenticator.authenticate(presented, request.arrived, today).await.map_err(|refusal| {
             metrics::counter!(names::AUTHENTICATION_FAILURES, "cause" => refusal.cause()).increment(1);
@@ -192,17 +191,9 @@ impl<T: Tiers> RequestPath<T> {
         Ok(cost)
     }
 
-    /// Charges what it really cost; what is not executed costs nothing.
-    fn settle(
-        &self,
-        table: &TableDescriptor,
-        operation: &Operation,
-        taken: Cost,
-        outcome: Option<&Outcome>,
-        now: Timestamp,
-    ) {
-        let actual = outcome.map(|outcome| api::charge(operation, outcome));
-        self.gate.settle(table, taken, actual, now);
+    /// Charges what it really cost.
+    fn settle(&self, table: &TableDescriptor, operation: &Operation, taken: Cost, outcome: &Outcome) {
+        self.gate.settle(table, taken, Some(api::charge(operation, outcome)));
     }
 
     /// Route, admit, forward, settle: executes one operation on the partition that holds `key`.
@@ -220,16 +211,15 @@ impl<T: Tiers> RequestPath<T> {
         let first = operation(&route);
         let taken = self.admit(table, &first, deadline.began())?;
         let executed = self.forward(table, key, route, &operation, first, deadline).await;
-        let now = deadline.began();
         match executed {
             Ok((outcome, operation, route)) => {
-                self.settle(table, &operation, taken, Some(&outcome), now);
+                self.settle(table, &operation, taken, &outcome);
                 Ok((outcome, route))
             }
             Err(failure) => {
-                // What may have been executed is paid for as estimated.
+                // What was not executed costs nothing; what may have been is paid for as estimated.
                 if !failure.is_indefinite() {
-                    self.gate.settle(table, taken, None, now);
+                    self.gate.settle(table, taken, None);
                 }
                 Err(failure)
             }

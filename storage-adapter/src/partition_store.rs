@@ -1,6 +1,7 @@
 //! The one trait by which a proxy executes operations on partitions.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dynamodb::operation::{Operation, Outcome};
@@ -18,6 +19,17 @@ pub trait PartitionStore: Send + Sync + 'static {
         operation: &Operation,
         deadline: Duration,
     ) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
+}
+
+impl<S: PartitionStore> PartitionStore for Arc<S> {
+    fn execute(
+        &self,
+        route: &Route,
+        operation: &Operation,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<Outcome, StoreError>> + Send {
+        S::execute(self, route, operation, deadline)
+    }
 }
 
 /// Why an operation has no outcome.

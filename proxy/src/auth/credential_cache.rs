@@ -204,11 +204,7 @@ impl<S: CredentialSource> CredentialCache<S> {
 
 impl<S: CredentialSource> Shared<S> {
     /// Asks the source, and remembers its answer.
-    async fn fetch(
-        &self,
-        access_key: &str,
-        now: Timestamp,
-    ) -> Result<Option<Arc<Known>>, SourceUnavailable> {
+    async fn fetch(&self, access_key: &str, now: Timestamp) -> Result<Option<Arc<Known>>, SourceUnavailable> {
         let _turn = self.fetches.acquire().await.expect("the semaphore is never closed");
         let fetched = self.source.fetch(access_key).await?;
         let _change = self.change.lock();
@@ -241,8 +237,10 @@ impl<S: CredentialSource> Shared<S> {
 
 /// Drops the credential that was confirmed, and so used, longest ago.
 fn evict_oldest(snapshot: &mut Snapshot) {
-    let oldest =
-        snapshot.iter().min_by_key(|(_, known)| known.confirmed.load(Ordering::Relaxed)).map(|(k, _)| k.clone());
+    let oldest = snapshot
+        .iter()
+        .min_by_key(|(_, known)| known.confirmed.load(Ordering::Relaxed))
+        .map(|(k, _)| k.clone());
     if let Some(oldest) = oldest {
         snapshot.remove(&oldest);
     }

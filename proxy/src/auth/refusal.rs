@@ -112,21 +112,20 @@ impl Refusal {
                 invalid("Credential should be scoped with a valid terminator: 'aws4_request'.".into())
             }
             Self::Skewed(message) => invalid(message.into()),
-            Self::Unsigned(name) if &*name == "host" => invalid(
-                "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.".into(),
-            ),
-            Self::Unsigned(name) => invalid(format!(
-                "There were headers present in the request which were not signed: {name}"
-            )),
+            Self::Unsigned(name) if &*name == "host" => {
+                invalid("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.".into())
+            }
+            Self::Unsigned(name) => {
+                invalid(format!("There were headers present in the request which were not signed: {name}"))
+            }
             Self::UnknownKey => ApiError::new(
                 ErrorKind::UnrecognizedClient,
                 "The security token included in the request is invalid.",
             ),
             Self::Repeated | Self::Mismatch => ApiError::new(ErrorKind::InvalidSignature, MISMATCH),
-            Self::SourceUnavailable => ApiError::new(
-                ErrorKind::ServiceUnavailable,
-                "The service is currently unavailable or busy.",
-            ),
+            Self::SourceUnavailable => {
+                ApiError::new(ErrorKind::ServiceUnavailable, "The service is currently unavailable or busy.")
+            }
         }
     }
 }

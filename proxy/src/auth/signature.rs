@@ -113,11 +113,7 @@ impl<'a> SignedHeaders<'a> {
 }
 
 /// The one value of a signed header.
-fn value<'a>(
-    name: &str,
-    present: &'a HeaderMap,
-    host: &'a HeaderValue,
-) -> Result<&'a HeaderValue, Refusal> {
+fn value<'a>(name: &str, present: &'a HeaderMap, host: &'a HeaderValue) -> Result<&'a HeaderValue, Refusal> {
     // HTTP/2 has it in a pseudo-header.
     if name == "host" {
         return Ok(host);
@@ -174,10 +170,7 @@ mod tests {
         for part in ["20150830", "us-east-1", "iam", "aws4_request"] {
             key = keyed(&key).chain_update(part.as_bytes()).finalize().into_bytes().to_vec();
         }
-        assert_eq!(
-            hex::encode(key),
-            "c4afb1cc5771d871763a393e44b703571b55cc28424d1a5e86da6ed3c154a4b9"
-        );
+        assert_eq!(hex::encode(key), "c4afb1cc5771d871763a393e44b703571b55cc28424d1a5e86da6ed3c154a4b9");
     }
 
     #[test]

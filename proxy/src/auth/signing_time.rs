@@ -8,8 +8,7 @@ use units::UnixMillis;
 
 use super::refusal::Refusal;
 
-const FORMAT: StaticFormatDescription =
-    format_description!("[year][month][day]T[hour][minute][second]Z");
+const FORMAT: StaticFormatDescription = format_description!("[year][month][day]T[hour][minute][second]Z");
 
 /// How far the client's clock may be from ours. Source: AWS, "Troubleshooting Signature Version 4".
 const TOLERANCE: Duration = Duration::minutes(5);
@@ -108,8 +107,16 @@ mod tests {
     #[test]
     fn only_the_basic_format_is_a_date() {
         for text in [
-            "", "20150830", "2015-08-30T12:36:00Z", "20150830T123600", "20150830T123600z", "20151330T123600Z",
-            "20150830T123660Z", "+2015830T123600Z", "20150830T1236000", "Sun, 30 Aug 2015 12:36:00 GMT",
+            "",
+            "20150830",
+            "2015-08-30T12:36:00Z",
+            "20150830T123600",
+            "20150830T123600z",
+            "20151330T123600Z",
+            "20150830T123660Z",
+            "+2015830T123600Z",
+            "20150830T1236000",
+            "Sun, 30 Aug 2015 12:36:00 GMT",
         ] {
             assert_eq!(check(text, NOON), Err(Refusal::Malformed), "{text}");
         }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
-use hyper::header::{HeaderName, HeaderValue};
 use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use units::{Timestamp, UnixMillis};
@@ -42,8 +42,7 @@ impl Keys {
     }
 
     fn set(&self, active: bool) {
-        let credential =
-            Credential { secret_key: SECRET_KEY.into(), principal: Arc::from("alice"), active };
+        let credential = Credential { secret_key: SECRET_KEY.into(), principal: Arc::from("alice"), active };
         self.0.keys.lock().insert(ACCESS_KEY.into(), credential);
     }
 }
@@ -98,8 +97,7 @@ impl Unsigned {
         let names: Vec<&str> = self.headers.iter().map(|(name, _)| *name).collect();
         let lines: String = self.headers.iter().map(|(n, v)| format!("{n}:{}\n", normal(v))).collect();
         let names = names.join(";");
-        let canonical =
-            format!("POST\n/\n\n{lines}\n{names}\n{}", hex::encode(Sha256::digest(&self.body)));
+        let canonical = format!("POST\n/\n\n{lines}\n{names}\n{}", hex::encode(Sha256::digest(&self.body)));
         let date = self.headers.iter().find(|(name, _)| *name == "x-amz-date");
         let date = date.map_or("", |(_, value)| value.as_str());
         let hash = hex::encode(Sha256::digest(canonical));

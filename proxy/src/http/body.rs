@@ -106,8 +106,7 @@ mod tests {
 
     #[test]
     fn a_sender_must_keep_the_rate_and_the_deadline() {
-        let limits =
-            BodyLimits { max_bytes: 1, deadline: Duration::from_secs(10), min_rate: 4096 };
+        let limits = BodyLimits { max_bytes: 1, deadline: Duration::from_secs(10), min_rate: 4096 };
         let left = |received, secs| time_left(&limits, received, Duration::from_secs(secs));
         assert_eq!(left(0, 0), Duration::from_secs(1));
         assert_eq!(left(0, 2), Duration::ZERO);

@@ -59,7 +59,9 @@ const POISON_END: &[u8] = b"\0\r\n\r\n";
 enum Closing {
     No,
     /// Our side is closed; so many bytes may still be dropped.
-    Draining { left: usize },
+    Draining {
+        left: usize,
+    },
 }
 
 /// Bytes of a refused request that are read and dropped: twice the largest body.
@@ -167,11 +169,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for GuardedStream<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use metrics::Gauge;
+
 /// Body bytes of all the requests in the process.
-#[derive(Debug)]
 pub(crate) struct BytesInFlight {
     held: AtomicUsize,
     limit: usize,
+    gauge: Gauge,
 }
 
 /// One request's part; given back when dropped.
-#[derive(Debug)]
 pub(crate) struct Held {
     of: Arc<BytesInFlight>,
     bytes: usize,
@@ -19,11 +20,8 @@ pub(crate) struct Held {
 
 impl BytesInFlight {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { held: AtomicUsize::new(0), limit })
-    }
-
-    pub(crate) fn now(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+        let gauge = metrics::gauge!(crate::metrics::BYTES_IN_FLIGHT);
+        Arc::new(Self { held: AtomicUsize::new(0), limit, gauge })
     }
 
     pub(crate) fn hold(self: &Arc<Self>) -> Held {
@@ -39,6 +37,7 @@ impl Held {
         let fits = before.saturating_add(bytes) <= self.of.limit || before == self.bytes;
         if fits {
             self.bytes += bytes;
+            self.of.gauge.increment(shown(bytes));
         } else {
             self.of.held.fetch_sub(bytes, Ordering::Relaxed);
         }
@@ -49,7 +48,13 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.of.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.of.gauge.decrement(shown(self.bytes));
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "only shown; bodies are far below 2^53 bytes")]
+const fn shown(bytes: usize) -> f64 {
+    bytes as f64
 }
 
 #[cfg(test)]
@@ -63,11 +68,11 @@ mod tests {
         assert!(first.grow(6));
         assert!(second.grow(4));
         assert!(!second.grow(1));
-        assert_eq!(all.now(), 10);
+        assert_eq!(all.held.load(Ordering::Relaxed), 10);
         drop(first);
         assert!(second.grow(6));
         drop(second);
-        assert_eq!(all.now(), 0);
+        assert_eq!(all.held.load(Ordering::Relaxed), 0);
     }
 
     #[test]

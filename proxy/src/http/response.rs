@@ -61,8 +61,7 @@ pub(crate) fn exception(error: &ApiError) -> Answer {
 pub(super) fn json(answer: Answer, id: &RequestId, content_type: ContentType) -> HttpResponse {
     let checksum = crc32fast::hash(&answer.body);
     let mut response = Response::new(Full::new(answer.body));
-    *response.status_mut() =
-        StatusCode::from_u16(answer.status).expect("exceptions have valid statuses");
+    *response.status_mut() = StatusCode::from_u16(answer.status).expect("exceptions have valid statuses");
     let headers = response.headers_mut();
     headers.reserve(6);
     headers.insert(header::SERVER, SERVER);
@@ -73,11 +72,7 @@ pub(super) fn json(answer: Answer, id: &RequestId, content_type: ContentType) ->
 }
 
 /// An exception over HTTP, and the end of the connection.
-pub(super) fn refusal(
-    kind: ErrorKind,
-    message: &'static str,
-    id: &RequestId,
-) -> HttpResponse {
+pub(super) fn refusal(kind: ErrorKind, message: &'static str, id: &RequestId) -> HttpResponse {
     closing(json(exception(&ApiError::new(kind, message)), id, ContentType::Json10))
 }
 

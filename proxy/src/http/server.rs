@@ -84,12 +84,7 @@ impl<H: Handler> Server<H> {
         connections.wait().await;
     }
 
-    async fn connection(
-        self: Arc<Self>,
-        stream: TcpStream,
-        watcher: Watcher,
-        slot: OwnedSemaphorePermit,
-    ) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, watcher: Watcher, slot: OwnedSemaphorePermit) {
         metrics::gauge!(names::CONNECTIONS).increment(1);
         // Answers are one write each: waiting to fill a packet would only add latency.
         let _ = stream.set_nodelay(true);

@@ -174,7 +174,9 @@ async fn malformed_requests_are_answered_400_and_end_the_connection() {
 async fn what_follows_a_framing_error_is_never_read_as_a_request() {
     let server = start(hasty()).await;
     let mut smuggled = post("", "{}");
-    smuggled.extend_from_slice(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n");
+    smuggled.extend_from_slice(
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
+    );
     smuggled.extend_from_slice(&post("", "{}"));
     let answer = server.send(&smuggled).await;
     assert_eq!(answer.matches("HTTP/1.1 200").count(), 1);

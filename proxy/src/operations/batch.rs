@@ -57,8 +57,7 @@ impl<T: Tiers> RequestPath<T> {
     ) -> Vec<Result<Outcome, ApiError>> {
         join_all(operations.iter().map(|BatchOperation { table, operation }| async move {
             let key = &operation.routing_key().0;
-            let executed =
-                self.execute(&tables[*table], key, |_| Cow::Borrowed(operation), deadline).await;
+            let executed = self.execute(&tables[*table], key, |_| Cow::Borrowed(operation), deadline).await;
             executed.map(|(outcome, _)| outcome).map_err(Failure::into_error)
         }))
         .await

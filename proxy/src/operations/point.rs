@@ -15,8 +15,7 @@ impl<T: Tiers> RequestPath<T> {
         let table = self.table(request.table_name(), deadline).await?;
         let PointPlan { operation, reply } = request.plan(&table)?;
         let key = &operation.routing_key().0;
-        let (outcome, _) =
-            self.execute(&table, key, |_| Cow::Borrowed(&operation), deadline).await?;
+        let (outcome, _) = self.execute(&table, key, |_| Cow::Borrowed(&operation), deadline).await?;
         Ok(reply.answer(outcome))
     }
 }

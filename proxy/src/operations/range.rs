@@ -23,9 +23,7 @@ impl<T: Tiers> RequestPath<T> {
                 return Err(Failure::Unavailable);
             }
             let read = |route: &routing::Route| {
-                Cow::Owned(Operation::Range(
-                    walk.read_in(&route.range.start, route.range.end.as_deref()),
-                ))
+                Cow::Owned(Operation::Range(walk.read_in(&route.range.start, route.range.end.as_deref())))
             };
             let (outcome, route) = self.execute(&table, &key.0, read, left).await?;
             let page = match outcome {

@@ -3,8 +3,7 @@
 use std::future::Future;
 
 use dynamodb::api::{
-    Answer, ListTables, Request, describe_endpoints_body, describe_limits_body, list_tables_body,
-    table_body,
+    Answer, ListTables, Request, describe_endpoints_body, describe_limits_body, list_tables_body, table_body,
 };
 use dynamodb::error::ApiError;
 use dynamodb::table::{NewTable, TableChange, TableDescriptor};

@@ -54,10 +54,9 @@ impl Failure {
         match self {
             Self::Exception(error) => error,
             Self::Throttled(throttle) => throttle.error(),
-            Self::Unavailable => ApiError::new(
-                ErrorKind::ServiceUnavailable,
-                "The service is currently unavailable or busy.",
-            ),
+            Self::Unavailable => {
+                ApiError::new(ErrorKind::ServiceUnavailable, "The service is currently unavailable or busy.")
+            }
             Self::Indefinite => ApiError::new(ErrorKind::InternalServerError, "Internal server error"),
         }
     }

@@ -1,10 +1,12 @@
 //! Admission as the request path sees it, and what a throttled client is told.
 
+use ::admission::CapacityKind;
 use dynamodb::api::Cost;
 use dynamodb::error::{ApiError, ErrorKind};
 use dynamodb::table::{Billing, TableDescriptor};
-use units::Timestamp;
+use units::{MilliUnits, TableId, Timestamp};
 
+use crate::admission::{Admission, Permit};
 use crate::http::Answer;
 
 /// Decides, locally, whether there is capacity.
@@ -13,7 +15,34 @@ pub(crate) trait Gate: Send + Sync + 'static {
     fn admit(&self, table: &TableDescriptor, cost: Cost, now: Timestamp) -> Result<(), Throttle>;
 
     /// Replaces what was taken by what it cost in the end; none: it was not executed.
-    fn settle(&self, table: &TableDescriptor, taken: Cost, actual: Option<Cost>, now: Timestamp);
+    fn settle(&self, table: &TableDescriptor, taken: Cost, actual: Option<Cost>);
+}
+
+impl Gate for Admission {
+    fn admit(&self, table: &TableDescriptor, cost: Cost, now: Timestamp) -> Result<(), Throttle> {
+        let (kind, amount) = parts(cost);
+        match Self::admit(self, table, kind, amount, now) {
+            // Settled by table and kind: the request path keeps the amount.
+            Ok(_permit) => Ok(()),
+            Err(refusal) => {
+                tracing::debug!(table = table.name, %refusal, "throttled");
+                Err(Throttle::table(table, kind == CapacityKind::Write))
+            }
+        }
+    }
+
+    fn settle(&self, table: &TableDescriptor, taken: Cost, actual: Option<Cost>) {
+        let (kind, amount) = parts(taken);
+        let permit = Permit::taken_earlier(TableId::new(table.id), kind, amount);
+        Self::settle(self, permit, actual.map(|cost| parts(cost).1));
+    }
+}
+
+const fn parts(cost: Cost) -> (CapacityKind, MilliUnits) {
+    match cost {
+        Cost::Read(amount) => (CapacityKind::Read, amount),
+        Cost::Write(amount) => (CapacityKind::Write, amount),
+    }
 }
 
 /// Which limit refused. DynamoDB API: `ThrottlingReason`.

@@ -24,9 +24,9 @@ struct OperationMetrics {
 impl RequestMetrics {
     pub(super) fn new() -> Self {
         let operations = ApiOperation::ALL.map(|operation| OperationMetrics {
-            classes: CLASSES.map(|class| {
-                metrics::counter!(names::REQUESTS, "operation" => operation.name(), "class" => class)
-            }),
+            classes: CLASSES.map(
+                |class| metrics::counter!(names::REQUESTS, "operation" => operation.name(), "class" => class),
+            ),
             latency: metrics::histogram!(names::LATENCY, "operation" => operation.name()),
         });
         Self { operations: operations.into() }

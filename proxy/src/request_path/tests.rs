@@ -212,7 +212,8 @@ async fn an_operation_that_is_not_there_is_unknown_and_junk_is_no_request() {
     weir.refused("TransactWriteItems", &json!({}), ErrorKind::UnknownOperation).await;
     weir.refused("", &json!({}), ErrorKind::UnknownOperation).await;
     weir.refused("GetItem", &json!([1]), ErrorKind::Serialization).await;
-    weir.refused("GetItem", &json!({"TableName": "none", "Key": key("a", 1)}), ErrorKind::ResourceNotFound).await;
+    weir.refused("GetItem", &json!({"TableName": "none", "Key": key("a", 1)}), ErrorKind::ResourceNotFound)
+        .await;
 }
 
 #[tokio::test]
@@ -226,7 +227,8 @@ async fn a_redirect_is_followed_at_once_and_learned() {
 #[tokio::test(start_paused = true)]
 async fn an_unavailable_partition_is_waited_for_and_then_given_up() {
     let weir = weir_with_t().await;
-    let down = || StoreError::Unavailable { reason: "no leader".into(), retry_after: Duration::from_millis(20) };
+    let down =
+        || StoreError::Unavailable { reason: "no leader".into(), retry_after: Duration::from_millis(20) };
     let put = json!({"TableName": "tab", "Item": item("a", 1)});
     weir.fail_next([down(), StoreError::Unknown, down()]);
     weir.ok("PutItem", &put).await;
@@ -239,7 +241,12 @@ async fn an_unavailable_partition_is_waited_for_and_then_given_up() {
 async fn an_indefinite_write_is_not_tried_again_but_a_read_is() {
     let weir = weir_with_t().await;
     weir.fail_next([StoreError::Indefinite]);
-    weir.refused("PutItem", &json!({"TableName": "tab", "Item": item("a", 1)}), ErrorKind::InternalServerError).await;
+    weir.refused(
+        "PutItem",
+        &json!({"TableName": "tab", "Item": item("a", 1)}),
+        ErrorKind::InternalServerError,
+    )
+    .await;
     weir.fail_next([StoreError::Indefinite, StoreError::Corrupt]);
     assert_eq!(weir.ok("GetItem", &json!({"TableName": "tab", "Key": key("a", 1)})).await, json!({}));
 }

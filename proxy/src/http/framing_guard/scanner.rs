@@ -305,8 +305,15 @@ mod tests {
     #[test]
     fn odd_request_lines_are_refused() {
         for line in [
-            "", "POST", "POST /", "POST  / HTTP/1.1", "POST / HTTP/1.1 ", "POST / HTTP/3.0", " / HTTP/1.1",
-            "POST /\tHTTP/1.1", "PRI * HTTP/2.1",
+            "",
+            "POST",
+            "POST /",
+            "POST  / HTTP/1.1",
+            "POST / HTTP/1.1 ",
+            "POST / HTTP/3.0",
+            " / HTTP/1.1",
+            "POST /\tHTTP/1.1",
+            "PRI * HTTP/2.1",
         ] {
             assert_eq!(verdict(format!("{line}\r\n").as_bytes()), Err("request line"), "{line:?}");
         }

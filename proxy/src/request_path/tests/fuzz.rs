@@ -46,24 +46,45 @@ fn valid_requests() -> Vec<(&'static str, Value)> {
     });
     vec![
         ("PutItem", json!({"TableName": t, "Item": item, "ReturnValues": "ALL_OLD"})),
-        ("GetItem", json!({"TableName": t, "Key": a, "ProjectionExpression": "m.l[0], #n",
-            "ExpressionAttributeNames": {"#n": "name"}, "ReturnConsumedCapacity": "TOTAL"})),
-        ("UpdateItem", json!({"TableName": t, "Key": a,
+        (
+            "GetItem",
+            json!({"TableName": t, "Key": a, "ProjectionExpression": "m.l[0], #n",
+            "ExpressionAttributeNames": {"#n": "name"}, "ReturnConsumedCapacity": "TOTAL"}),
+        ),
+        (
+            "UpdateItem",
+            json!({"TableName": t, "Key": a,
             "UpdateExpression": "SET x = if_not_exists(x, :z) + :z, ml = list_append(:l, :l) REMOVE r ADD c :z DELETE s :s",
             "ConditionExpression": "attribute_exists(pk) AND (NOT size(m) > :big OR x BETWEEN :z AND :big)",
-            "ExpressionAttributeValues": {":z": {"N": "1"}, ":big": {"N": "99"}, ":l": {"L": []}, ":s": {"SS": ["x"]}}})),
-        ("Query", json!({"TableName": t, "KeyConditionExpression": "pk = :p AND sk BETWEEN :a AND :b",
+            "ExpressionAttributeValues": {":z": {"N": "1"}, ":big": {"N": "99"}, ":l": {"L": []}, ":s": {"SS": ["x"]}}}),
+        ),
+        (
+            "Query",
+            json!({"TableName": t, "KeyConditionExpression": "pk = :p AND sk BETWEEN :a AND :b",
             "FilterExpression": "contains(x, :p) OR x IN (:a, :b) OR attribute_type(m, :p)", "Limit": 5,
-            "ExpressionAttributeValues": {":p": {"S": "S"}, ":a": {"N": "0"}, ":b": {"N": "9"}}})),
-        ("Query", json!({"TableName": t, "KeyConditions": {"pk": {"ComparisonOperator": "EQ",
-            "AttributeValueList": [{"S": "a"}]}}, "ScanIndexForward": false, "AttributesToGet": ["pk"]})),
+            "ExpressionAttributeValues": {":p": {"S": "S"}, ":a": {"N": "0"}, ":b": {"N": "9"}}}),
+        ),
+        (
+            "Query",
+            json!({"TableName": t, "KeyConditions": {"pk": {"ComparisonOperator": "EQ",
+            "AttributeValueList": [{"S": "a"}]}}, "ScanIndexForward": false, "AttributesToGet": ["pk"]}),
+        ),
         ("Scan", json!({"TableName": t, "Segment": 0, "TotalSegments": 2, "Select": "COUNT"})),
-        ("Scan", json!({"TableName": t, "ExclusiveStartKey": a, "FilterExpression": "begins_with(pk, :p)",
-            "ExpressionAttributeValues": {":p": {"S": "a"}}})),
-        ("DeleteItem", json!({"TableName": t, "Key": key("z", 9),
-            "Expected": {"pk": {"Exists": false}}})),
-        ("BatchWriteItem", json!({"RequestItems": {t: [{"PutRequest": {"Item": a}},
-            {"DeleteRequest": {"Key": key("z", 9)}}]}})),
+        (
+            "Scan",
+            json!({"TableName": t, "ExclusiveStartKey": a, "FilterExpression": "begins_with(pk, :p)",
+            "ExpressionAttributeValues": {":p": {"S": "a"}}}),
+        ),
+        (
+            "DeleteItem",
+            json!({"TableName": t, "Key": key("z", 9),
+            "Expected": {"pk": {"Exists": false}}}),
+        ),
+        (
+            "BatchWriteItem",
+            json!({"RequestItems": {t: [{"PutRequest": {"Item": a}},
+            {"DeleteRequest": {"Key": key("z", 9)}}]}}),
+        ),
         ("BatchGetItem", json!({"RequestItems": {t: {"Keys": [a], "ConsistentRead": true}}})),
         ("DescribeTable", json!({"TableName": t})),
         ("ListTables", json!({"Limit": 10, "ExclusiveStartTableName": "sss"})),
@@ -72,8 +93,22 @@ fn valid_requests() -> Vec<(&'static str, Value)> {
 
 /// What mutations put in: JSON and expressions that are likely to matter.
 const INSERTIONS: [&str; 16] = [
-    "null", "{}", "[]", "1e999", "true", "\"\"", "-1", "\\u0000", "((((", ")", "#n", ":z", " AND ", "\"pk\":",
-    "99999999999999999999999999999999999999999", "\\ud800",
+    "null",
+    "{}",
+    "[]",
+    "1e999",
+    "true",
+    "\"\"",
+    "-1",
+    "\\u0000",
+    "((((",
+    ")",
+    "#n",
+    ":z",
+    " AND ",
+    "\"pk\":",
+    "99999999999999999999999999999999999999999",
+    "\\ud800",
 ];
 
 fn mutated(dice: &mut ChaCha8Rng, text: &[u8]) -> Vec<u8> {

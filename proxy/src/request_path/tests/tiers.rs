@@ -214,7 +214,8 @@ impl Tables for Catalog {
                 tables.remove(&name).map(|table| (*table).clone()).ok_or_else(missing)
             }
             TableCommand::Update(change) => {
-                let mut table = tables.get(&change.name).map(|table| (**table).clone()).ok_or_else(missing)?;
+                let mut table =
+                    tables.get(&change.name).map(|table| (**table).clone()).ok_or_else(missing)?;
                 if change.billing_mode == Some(BillingMode::Provisioned) {
                     table.billing = Billing::Provisioned(change.provisioned.unwrap_or_default());
                 }
@@ -224,7 +225,12 @@ impl Tables for Catalog {
         }
     }
 
-    async fn list(&self, _: &str, list: &ListTables, _: Deadline) -> Result<(Vec<String>, bool), TablesError> {
+    async fn list(
+        &self,
+        _: &str,
+        list: &ListTables,
+        _: Deadline,
+    ) -> Result<(Vec<String>, bool), TablesError> {
         let tables = self.tables.lock();
         let mut rest = tables.keys().filter(|name| list.start.as_ref().is_none_or(|start| *name > start));
         let names = rest.by_ref().take(list.limit).cloned().collect();
@@ -278,7 +284,7 @@ impl Gate for Counter {
         Ok(())
     }
 
-    fn settle(&self, _: &TableDescriptor, taken: Cost, actual: Option<Cost>, _: Timestamp) {
+    fn settle(&self, _: &TableDescriptor, taken: Cost, actual: Option<Cost>) {
         self.0.out.fetch_add(actual.map_or(0, milli) - milli(taken), Ordering::Relaxed);
     }
 }

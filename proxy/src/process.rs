@@ -1,0 +1,148 @@
+//! A running proxy: its tiers' clients put together, and the server around them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use storage_adapter::{NodeAddress, ReplicatedStore};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use units::{ProxyId, Zone};
+
+use crate::admission::{Admission, AdmissionConfig};
+use crate::auth::Authenticator;
+use crate::config::{Config, ConfigError};
+use crate::control_client::ControlClient;
+use crate::http::Server;
+use crate::request_path::{Deadlines, RequestPath, Tiers};
+use crate::routing::{Routing, RoutingConfig};
+
+/// Why a proxy did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration cannot be used.
+    #[error("the proxy's configuration is invalid")]
+    Config(#[from] ConfigError),
+    /// The port cannot be had.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// A running proxy.
+#[derive(Debug)]
+pub struct Handle {
+    /// Where it listens.
+    pub address: SocketAddr,
+    routing: Routing,
+    admission: Admission,
+    served: JoinHandle<()>,
+    nodes_followed: JoinHandle<()>,
+}
+
+/// The tiers of a fleet.
+struct Fleet;
+
+impl Tiers for Fleet {
+    type Credentials = ControlClient;
+    type Metadata = Routing;
+    type Gate = Admission;
+    type Store = Arc<ReplicatedStore>;
+    type Tables = ControlClient;
+}
+
+/// Starts a proxy; it runs until `shutdown`, and then drains.
+///
+/// # Errors
+/// When the configuration is invalid, or the port cannot be had.
+pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Handle, StartError> {
+    config.validate()?;
+    let listen = |source| StartError::Listen { address: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    if config.accept_any_credentials {
+        tracing::warn!("signatures are not checked: any credentials are accepted on this loopback address");
+    }
+
+    let process = uuid::Uuid::new_v4().as_u128();
+    // The clients outlive the server's drain: what it still answers needs them.
+    let clients = CancellationToken::new();
+    let routing = Routing::open(
+        &RoutingConfig { memds: config.memds.clone(), cached_routes: config.cached_routes },
+        clients.clone(),
+    );
+    let admission = Admission::start(admission_config(&config, process), &clients);
+    let store = Arc::new(ReplicatedStore::new("proxy", Zone::new(config.zone)));
+    let nodes_followed = tokio::spawn(follow_nodes(routing.clone(), Arc::clone(&store), clients.clone()));
+    let control = ControlClient::open(&config.control);
+
+    let only_region = config.require_region.then(|| config.region.clone());
+    let path = RequestPath::<Fleet>::new(
+        Authenticator::new(control.clone(), only_region, config.accept_any_credentials),
+        (routing.clone(), admission.clone(), store, control),
+        Deadlines { request: config.request_deadline(), table: config.table_deadline() },
+    );
+    let server = Server::new(Arc::new(path), config.http.clone(), config.region.clone(), process);
+    let served = tokio::spawn(async move {
+        server.serve(listener, shutdown).await;
+        clients.cancel();
+    });
+    tracing::info!(%address, region = config.region, zone = config.zone, "the proxy serves");
+    Ok(Handle { address, routing, admission, served, nodes_followed })
+}
+
+/// Runs a proxy until `shutdown`.
+///
+/// # Errors
+/// As [`start`].
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), StartError> {
+    start(config, shutdown).await?.stopped().await;
+    Ok(())
+}
+
+impl Handle {
+    /// Whether requests for items can be routed: what `/readyz` says.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.routing.is_connected() && !self.routing.nodes().is_empty()
+    }
+
+    /// Waits until the proxy has stopped: after the shutdown given to [`start`], and its drain.
+    pub async fn stopped(self) {
+        // These tasks end by returning; a panic in one has been reported by the panic hook.
+        let _ended = self.served.await;
+        let _ended = self.nodes_followed.await;
+        self.admission.closed().await;
+        self.routing.closed().await;
+    }
+}
+
+fn admission_config(config: &Config, process: u128) -> AdmissionConfig {
+    AdmissionConfig {
+        // The lower half of a random number is as unique as a number drawn for this.
+        proxy: ProxyId::new(config.proxy_id.unwrap_or(process as u64)),
+        servers: config.gac.clone(),
+        expected_proxies: config.expected_proxies,
+    }
+}
+
+/// Tells the store where nodes listen, whenever that changes.
+async fn follow_nodes(routing: Routing, store: Arc<ReplicatedStore>, shutdown: CancellationToken) {
+    let mut nodes = routing.watch_nodes();
+    loop {
+        let known = Arc::clone(&nodes.borrow_and_update());
+        store.learn_nodes(
+            known.iter().map(|node| NodeAddress { node: node.node, address: node.address.clone() }),
+        );
+        match shutdown.run_until_cancelled(nodes.changed()).await {
+            Some(Ok(())) => {}
+            // Stopping, or nobody is left who could change them.
+            Some(Err(_)) | None => return,
+        }
+    }
+}
