@@ -1,0 +1,211 @@
+//! A fleet of storage nodes for tests: one partition on all of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynamodb::operation::{Operation, Outcome};
+use routing::{KeyRange, Member, MemberKind, Route, RouteVersion};
+use tempfile::TempDir;
+use units::{NodeId, PartitionId, TableId, Term, Zone};
+use wire::method::Assign;
+use wire::proto::control::{AssignRequest, ReplicaAssignment};
+use wire::proto::routing::Node;
+use wire::transport::{Connection, ConnectionConfig};
+
+use crate::{
+    NodeAddress, PartitionStore, ReplicatedStore, StorageConfig, StorageHandle, StorageLimits, StorageNode,
+    StoreError,
+};
+
+pub(super) const PARTITION: PartitionId = PartitionId::new(7);
+const TABLE: TableId = TableId::new(3);
+
+/// How long anything may take: far more than it should, so that a loaded machine fails no test.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one attempt may take.
+const ATTEMPT: Duration = Duration::from_secs(2);
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
+
+pub(super) struct Fleet {
+    pub(super) client: Arc<ReplicatedStore>,
+    nodes: BTreeMap<NodeId, Machine>,
+    limits: StorageLimits,
+}
+
+struct Machine {
+    handle: Option<StorageHandle>,
+    address: String,
+    folder: Option<TempDir>,
+}
+
+impl Fleet {
+    /// Nodes 1, 2, …, each in a zone of its own, all hosting the partition.
+    pub(super) async fn start(count: u64, limits: StorageLimits, ephemeral: bool) -> Self {
+        let mut nodes = BTreeMap::new();
+        for number in 1..=count {
+            let folder = (!ephemeral).then(|| tempfile::tempdir().unwrap());
+            let machine = Machine { handle: None, address: "127.0.0.1:0".to_owned(), folder };
+            nodes.insert(NodeId::new(number), machine);
+        }
+        let mut fleet = Self { client: new_client(), nodes, limits };
+        for node in fleet.stopped() {
+            fleet.restart(node).await;
+        }
+        for node in fleet.running() {
+            fleet.assign(node, false).await;
+        }
+        fleet
+    }
+
+    pub(super) fn running(&self) -> Vec<NodeId> {
+        self.nodes.iter().filter(|(_, machine)| machine.handle.is_some()).map(|(node, _)| *node).collect()
+    }
+
+    pub(super) fn stopped(&self) -> Vec<NodeId> {
+        self.nodes.iter().filter(|(_, machine)| machine.handle.is_none()).map(|(node, _)| *node).collect()
+    }
+
+    /// Starts a node that does not run, where it listened before.
+    pub(super) async fn restart(&mut self, node: NodeId) {
+        let machine = self.nodes.get_mut(&node).unwrap();
+        let mut config = StorageConfig::ephemeral(node, zone(node));
+        config.listen.clone_from(&machine.address);
+        config.data_dir = machine.folder.as_ref().map(|folder| folder.path().to_owned());
+        config.limits = self.limits.clone();
+        let handle = StorageNode::start(config).await.unwrap();
+        machine.address = handle.address.to_string();
+        machine.handle = Some(handle);
+        self.client.learn_nodes([NodeAddress { node, address: machine.address.clone() }]);
+    }
+
+    /// Ends a node as a crash would.
+    pub(super) async fn abort(&mut self, node: NodeId) {
+        self.nodes.get_mut(&node).unwrap().handle.take().unwrap().abort().await;
+    }
+
+    /// Stops a node in good order.
+    pub(super) async fn stop(&mut self, node: NodeId) {
+        self.nodes.get_mut(&node).unwrap().handle.take().unwrap().shutdown().await;
+    }
+
+    /// Deletes all that a stopped node has.
+    pub(super) fn wipe(&mut self, node: NodeId) {
+        let machine = self.nodes.get_mut(&node).unwrap();
+        assert!(machine.handle.is_none());
+        machine.folder = Some(tempfile::tempdir().unwrap());
+    }
+
+    /// Tells a node to host the partition, as the control plane would.
+    pub(super) async fn assign(&self, node: NodeId, established: bool) {
+        let address = &self.nodes[&node].address;
+        let connection = Connection::open(address, ConnectionConfig::named("test"));
+        let nodes = self.nodes.iter().map(|(id, machine)| Node {
+            id: id.get(),
+            zone: zone(*id).get().into(),
+            address: machine.address.clone(),
+            incarnation: 0,
+        });
+        let members: Vec<Member> = self.members();
+        let assignment = ReplicaAssignment {
+            table: TABLE.get(),
+            partition: PARTITION.get(),
+            members: crate::wire_form::members(&members),
+            nodes: nodes.collect(),
+            established,
+            ..ReplicaAssignment::default()
+        };
+        let request = AssignRequest { assign: vec![assignment], drop: Vec::new() };
+        connection.call::<Assign>(&request, PATIENCE).await.unwrap();
+    }
+
+    fn members(&self) -> Vec<Member> {
+        let member = |node: &NodeId| Member { node: *node, zone: zone(*node), kind: MemberKind::Storage };
+        self.nodes.keys().map(member).collect()
+    }
+
+    /// A route that says that `leader` leads.
+    pub(super) fn route(&self, leader: NodeId) -> Route {
+        Route {
+            table: TABLE,
+            partition: PARTITION,
+            range: KeyRange::default(),
+            members: self.members(),
+            leader: Some(leader),
+            version: RouteVersion { configuration: 0, term: Term::new(0) },
+        }
+    }
+
+    /// One route per node, each of which says that that node leads.
+    pub(super) fn routes(&self) -> Vec<Route> {
+        self.nodes.keys().map(|node| self.route(*node)).collect()
+    }
+
+    /// Executes on whoever leads, however long it takes to find out.
+    pub(super) async fn execute(&self, operation: &Operation) -> Result<Outcome, StoreError> {
+        let until = wire::clock::now() + PATIENCE;
+        let mut last = StoreError::Unknown;
+        let mut running = self.running().into_iter().cycle();
+        let mut next = running.next().unwrap();
+        while wire::clock::now() < until {
+            match self.client.execute(&self.route(next), operation, ATTEMPT).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(StoreError::Redirect(route)) if self.running().contains(&route.leader.unwrap()) => {
+                    next = route.leader.unwrap();
+                }
+                Err(error) => {
+                    last = error;
+                    next = running.next().unwrap();
+                    tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// Who leads and serves.
+    pub(super) async fn leader(&self) -> NodeId {
+        let until = wire::clock::now() + PATIENCE;
+        while wire::clock::now() < until {
+            for node in self.running() {
+                let handle = self.nodes[&node].handle.as_ref().unwrap();
+                let leadership = handle.node().leadership(PARTITION);
+                if leadership.is_some_and(|leadership| leadership.borrow().serving) {
+                    return node;
+                }
+            }
+            tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+        }
+        panic!("nobody leads");
+    }
+
+    /// Waits until `node` itself answers `operation` with `expected`.
+    pub(super) async fn until_read_on(&self, node: NodeId, operation: &Operation, expected: &Outcome) {
+        let until = wire::clock::now() + PATIENCE;
+        let handle = self.nodes[&node].handle.as_ref().unwrap();
+        let mut last = None;
+        while wire::clock::now() < until {
+            let answer = handle.node().execute(PARTITION, operation.clone(), ATTEMPT).await;
+            if answer.as_ref() == Ok(expected) {
+                return;
+            }
+            last = Some(answer);
+            tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+        }
+        panic!("{node} still answers {last:?}");
+    }
+
+    pub(super) async fn shutdown(mut self) {
+        for node in self.running() {
+            self.stop(node).await;
+        }
+    }
+}
+
+fn new_client() -> Arc<ReplicatedStore> {
+    Arc::new(ReplicatedStore::new("test", Zone::new(0)))
+}
+
+fn zone(node: NodeId) -> Zone {
+    Zone::new(u8::try_from(node.get()).unwrap())
+}
