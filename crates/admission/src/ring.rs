@@ -64,7 +64,7 @@ mod tests {
         Ring::new(Epoch::new(1), names.iter().map(|name| (*name).to_owned()))
     }
 
-    fn owner<'a>(ring: &'a Ring, bucket: u64) -> &'a str {
+    fn owner(ring: &Ring, bucket: u64) -> &str {
         let index = ring.owner(BucketId::from_raw(bucket)).expect("the ring has servers");
         &ring.servers()[index]
     }

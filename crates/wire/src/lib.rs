@@ -10,7 +10,12 @@ pub mod routes;
 pub mod transport;
 
 /// Generated from `proto/`.
-#[expect(missing_docs, clippy::all, reason = "generated; the contracts carry the comments")]
+#[expect(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes,
+    reason = "generated; the contracts carry the comments"
+)]
 pub mod proto {
     pub mod transport {
         tonic::include_proto!("weir.transport");

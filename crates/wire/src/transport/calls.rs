@@ -1,5 +1,6 @@
 //! The calls that wait for their answers: a slab, so that a call costs no allocation of its own.
 
+use std::panic::AssertUnwindSafe;
 use std::task::{Poll, Waker};
 
 use bytes::Bytes;
@@ -54,7 +55,12 @@ impl Completion {
     pub(super) fn run(self) {
         match self {
             Self::Wake(waker) => waker.wake(),
-            Self::Run(on_answer, answer) => on_answer(answer),
+            Self::Run(on_answer, answer) => {
+                // A panic costs this call, never the connection whose task this is.
+                if std::panic::catch_unwind(AssertUnwindSafe(|| on_answer(answer))).is_err() {
+                    tracing::error!("a detached call's callback panicked");
+                }
+            }
         }
     }
 }

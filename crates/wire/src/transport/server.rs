@@ -20,6 +20,8 @@ use crate::proto::transport::transport_server::{Transport, TransportServer};
 
 /// Streams that one connection may carry: clients open one.
 const STREAMS_PER_CONNECTION: u32 = 4;
+/// Streams of one server: ten thousand clients, and some that are just being replaced.
+const MAX_STREAMS: usize = 12_000;
 /// A client that vanished without a word is noticed within the sum of these.
 const PING_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
 /// See [`PING_INTERVAL`].
@@ -110,6 +112,9 @@ impl Transport for StreamAcceptor {
     async fn open(&self, request: Request<Streaming<Frame>>) -> Result<Response<ServerFrames>, Status> {
         if self.stop.is_cancelled() {
             return Err(Status::unavailable("stopping"));
+        }
+        if self.streams.len() >= MAX_STREAMS {
+            return Err(Status::resource_exhausted("too many streams"));
         }
         let stream = ServerStream::new(self.limits, self.metrics.clone());
         self.metrics.connects.increment(1);

@@ -135,6 +135,18 @@ async fn a_detached_call_runs_its_callback_with_the_answer() {
 }
 
 #[tokio::test]
+async fn a_callback_that_panics_costs_only_its_own_call() {
+    let fixture = start(false).await;
+    let mut connection = connect(&fixture);
+    connection.reconnected().await;
+    connection
+        .call_detached::<Lookup>(&lookup(7), LONG, |_answer| panic!("as the test wants"))
+        .expect("there is room");
+    assert_eq!(connection.call::<Lookup>(&lookup(8), LONG).await, Ok(echo(&lookup(8), 0)));
+    assert!(connection.is_connected());
+}
+
+#[tokio::test]
 async fn notices_arrive_in_order() {
     let mut fixture = start(false).await;
     let connection = connect(&fixture);
