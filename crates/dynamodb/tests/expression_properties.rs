@@ -163,7 +163,7 @@ fn an_update_cannot_multiply_a_list_without_bounds() {
 // Generators: few names and values, so that paths and comparisons hit.
 
 const NAMES: [(&str, &str); 3] = [("#x", "a"), ("#y", "b"), ("#dotted", "a.b")];
-const VALUES: [&str; 4] = [":v0", ":v1", ":v2", ":v3"];
+const VALUES: [&str; 6] = [":v0", ":v1", ":v2", ":number", ":list", ":set"];
 
 fn name() -> impl Strategy<Value = Name> {
     prop_oneof![
@@ -174,7 +174,8 @@ fn name() -> impl Strategy<Value = Name> {
 
 fn path() -> impl Strategy<Value = Path> {
     let step = prop_oneof![name().prop_map(Step::Field), (0..4_u32).prop_map(Step::Index)];
-    (name(), vec(step, 0..3)).prop_map(|(root, steps)| Path { root, steps })
+    let steps = prop_oneof![2 => Just(Vec::new()), 3 => vec(step, 1..3)];
+    (name(), steps).prop_map(|(root, steps)| Path { root, steps })
 }
 
 fn value_placeholder() -> impl Strategy<Value = String> {
@@ -219,28 +220,44 @@ fn condition_tree() -> impl Strategy<Value = ConditionTree> {
     })
 }
 
+/// Mostly operands that fit, lest nearly every update be refused.
 fn set_value() -> impl Strategy<Value = SetValue> {
-    let leaf = prop_oneof![
+    let value = |placeholder: &str| Just(SetValue::Value(placeholder.to_owned()));
+    let any = prop_oneof![
         3 => value_placeholder().prop_map(SetValue::Value),
         1 => path().prop_map(SetValue::Path),
     ];
-    leaf.prop_recursive(2, 6, 2, |inner| {
-        let pair = (inner.clone(), inner.clone());
-        prop_oneof![
-            pair.clone().prop_map(|(left, right)| SetValue::Plus(Box::new(left), Box::new(right))),
-            pair.clone().prop_map(|(left, right)| SetValue::Minus(Box::new(left), Box::new(right))),
-            pair.prop_map(|(one, other)| SetValue::ListAppend(Box::new(one), Box::new(other))),
-            (path(), inner).prop_map(|(path, fallback)| SetValue::IfNotExists(path, Box::new(fallback))),
-        ]
-    })
+    let number = prop_oneof![
+        3 => value(":number"),
+        1 => (path(), value(":number"))
+            .prop_map(|(path, fallback)| SetValue::IfNotExists(path, Box::new(fallback))),
+        1 => any.clone(),
+    ];
+    let sum = prop_oneof![
+        2 => number.clone(),
+        1 => (number.clone(), number.clone())
+            .prop_map(|(left, right)| SetValue::Minus(Box::new(left), Box::new(right))),
+    ];
+    let list = prop_oneof![
+        3 => value(":list"),
+        1 => (path(), value(":list")).prop_map(|(path, fallback)| SetValue::IfNotExists(path, Box::new(fallback))),
+        1 => any.clone(),
+    ];
+    prop_oneof![
+        4 => any,
+        1 => (sum.clone(), sum).prop_map(|(left, right)| SetValue::Plus(Box::new(left), Box::new(right))),
+        1 => (list.clone(), list).prop_map(|(one, other)| SetValue::ListAppend(Box::new(one), Box::new(other))),
+    ]
 }
 
 fn action() -> impl Strategy<Value = Action> {
+    let added = proptest::sample::select(vec![":number", ":set", ":v0"]).prop_map(str::to_owned);
+    let deleted = proptest::sample::select(vec![":set", ":set", ":v0"]).prop_map(str::to_owned);
     prop_oneof![
         4 => (path(), set_value()).prop_map(|(path, value)| Action::Set { path, value }),
-        2 => path().prop_map(|path| Action::Remove { path }),
-        2 => (path(), value_placeholder()).prop_map(|(path, value)| Action::Add { path, value }),
-        1 => (path(), value_placeholder()).prop_map(|(path, value)| Action::Delete { path, value }),
+        3 => path().prop_map(|path| Action::Remove { path }),
+        2 => (path(), added).prop_map(|(path, value)| Action::Add { path, value }),
+        2 => (path(), deleted).prop_map(|(path, value)| Action::Delete { path, value }),
     ]
 }
 
@@ -273,12 +290,17 @@ fn attribute_name() -> impl Strategy<Value = String> {
 }
 
 fn item() -> impl Strategy<Value = Item> {
-    btree_map(attribute_name(), attribute_value(), 0..4)
+    btree_map(attribute_name(), attribute_value(), 0..5)
 }
 
 fn values() -> impl Strategy<Value = Item> {
-    vec(attribute_value(), VALUES.len())
-        .prop_map(|values| VALUES.iter().map(|name| (*name).to_owned()).zip(values).collect())
+    let set = vec(proptest::sample::select(vec!["a", "b", "ab"]), 1..3).prop_map(AttributeValue::string_set);
+    let list = vec(attribute_value(), 0..3).prop_map(AttributeValue::L);
+    let number = (-3..3_i64).prop_map(AttributeValue::from);
+    (vec(attribute_value(), 3), number, list, set).prop_map(|(mut values, number, list, set)| {
+        values.extend([number, list, set]);
+        VALUES.iter().map(|name| (*name).to_owned()).zip(values).collect()
+    })
 }
 
 /// Anything, and lexemes in any order.
