@@ -1,6 +1,9 @@
 //! The proxy's side of the control plane: table commands and credentials. Nothing on the path of a
 //! request for items waits for it.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -146,3 +146,58 @@ async fn follow_nodes(routing: Routing, store: Arc<ReplicatedStore>, shutdown: C
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// A proxy whose other tiers are all down.
+    fn lonely() -> Config {
+        let nobody = || vec!["127.0.0.1:1".to_owned()];
+        Config::new(SocketAddr::from(([127, 0, 0, 1], 0)), nobody(), nobody(), nobody())
+    }
+
+    async fn send(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_proxy_without_its_tiers_answers_and_stops() {
+        let shutdown = CancellationToken::new();
+        let proxy = start(lonely(), shutdown.clone()).await.unwrap();
+        assert!(!proxy.is_ready());
+        let health = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        assert!(send(proxy.address, health).await.contains("healthy: dynamodb.us-east-1.amazonaws.com"));
+        let unsigned = "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-amz-json-1.0\r\n\
+            X-Amz-Target: DynamoDB_20120810.ListTables\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+        let answer = send(proxy.address, unsigned).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert!(answer.contains("MissingAuthenticationTokenException"), "{answer}");
+        let address = proxy.address;
+        shutdown.cancel();
+        proxy.stopped().await;
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_invalid_configuration_opens_no_port() {
+        let config = Config { memds: Vec::new(), ..lonely() };
+        let refused = start(config, CancellationToken::new()).await;
+        assert!(matches!(refused, Err(StartError::Config(ConfigError::NoServers("memds")))));
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named() {
+        let first = start(lonely(), CancellationToken::new()).await.unwrap();
+        let config = Config { listen: first.address, ..lonely() };
+        let refused = start(config, CancellationToken::new()).await;
+        assert!(matches!(refused, Err(StartError::Listen { address, .. }) if address == first.address));
+    }
+}
