@@ -10,9 +10,10 @@ mod member;
 mod problems;
 mod tree;
 
-pub use decode::{ItemSeed, ValueSeed, decode_item};
 pub(crate) use decode::MAX_LEVELS;
+pub use decode::{ItemSeed, ValueSeed, decode_item};
 pub use encode::{write_item, write_string, write_value};
+pub(crate) use member::truth_of;
 pub use problems::{ValueProblem, ValueProblems};
 
 #[cfg(test)]

@@ -97,6 +97,7 @@ impl BatchGetRequest {
             return Err(ApiError::validation("Too many items requested for the BatchGetItem call"));
         }
         refused_value.check()?;
+        refuse_mixture(&tables)?;
         let tables = tables
             .into_iter()
             .map(|(name, table)| TableKeys::check(name, table, cache))
@@ -128,6 +129,13 @@ impl BatchGetRequest {
     }
 }
 
+/// Refuses expressions beside older parameters, also those of another table.
+fn refuse_mixture(tables: &BTreeMap<String, TableBody<'_>>) -> Result<(), ApiError> {
+    let older = tables.values().any(|table| table.attributes_to_get.is_some());
+    let projection = tables.values().find_map(|table| table.projection_expression.clone());
+    Expressions { projection, ..Expressions::default() }.refuse_mixture(&[("AttributesToGet", older)])
+}
+
 impl TableKeys {
     fn check(given_name: String, body: TableBody<'_>, cache: &ExpressionCache) -> Result<Self, ApiError> {
         let options = body.options();
@@ -137,7 +145,6 @@ impl TableKeys {
             accepted: &[ExpressionKind::Projection],
             ..Expressions::default()
         };
-        expressions.refuse_mixture(&[("AttributesToGet", body.attributes_to_get.is_some())])?;
         let older = Older { attributes_to_get: body.attributes_to_get.as_deref(), ..Older::default() };
         let projection = expressions.check(&older, cache)?;
         Ok(Self {

@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 use crate::error::ApiError;
 use crate::item_builder::ItemBuilder;
-use crate::json::{ItemSeed, ValueProblems, ValueSeed};
+use crate::json::{ItemSeed, ValueProblems, ValueSeed, truth_of};
 use crate::operation::EncodedItem;
 use crate::value::AttributeValue;
 
@@ -256,15 +256,8 @@ impl<'de> Member<'de> for bool {
                 Ok(value)
             }
 
-            /// DynamoDB takes these strings, too.
             fn visit_str<E: Error>(self, text: &str) -> Result<bool, E> {
-                if text.eq_ignore_ascii_case("true") {
-                    Ok(true)
-                } else if text.eq_ignore_ascii_case("false") {
-                    Ok(false)
-                } else {
-                    Err(E::custom("Unexpected token received from parser"))
-                }
+                truth_of(text).ok_or_else(|| E::custom("Unexpected token received from parser"))
             }
         }
 

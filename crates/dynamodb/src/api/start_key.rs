@@ -7,8 +7,6 @@ use crate::operation::{EncodedItem, StorageKey};
 use crate::table::TableDescriptor;
 
 const INVALID: &str = "The provided starting key is invalid";
-const NO_MATCH: &str =
-    "The provided starting key is invalid: The provided key element does not match the schema";
 
 /// The storage key that a start key stands for.
 ///
@@ -21,7 +19,7 @@ pub(super) fn storage_key(key: ItemView<'_>, table: &TableDescriptor) -> Result<
     for attribute in table.keys.attributes() {
         match key.get(&attribute.name) {
             Some(value) if value.kind() == attribute.kind.kind() => {}
-            _ => return Err(ApiError::validation(NO_MATCH)),
+            _ => return Err(ApiError::validation(INVALID)),
         }
     }
     table.keys.storage_key_of_key(key, table.hash_seed)

@@ -261,7 +261,7 @@ fn binary<E: Error>(text: &str, problems: &ValueProblems) -> Result<Vec<u8>, E> 
 }
 
 /// The boolean that DynamoDB reads a string as.
-fn truth_of(text: &str) -> Option<bool> {
+pub(crate) fn truth_of(text: &str) -> Option<bool> {
     let is_any = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
     if is_any(&["true", "t", "yes", "y", "1"]) {
         Some(true)
