@@ -14,7 +14,7 @@ use crate::record::{
 
 /// All records. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Catalog {
+pub(crate) struct Catalog {
     pub(crate) tables: Kind<TableRecord>,
     pub(crate) quotas: Kind<QuotaRecord>,
     pub(crate) credentials: Kind<CredentialRecord>,

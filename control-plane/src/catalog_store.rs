@@ -3,12 +3,12 @@
 use std::future::Future;
 
 use bytes::Bytes;
+use storage_adapter::Leadership;
 use tokio::sync::watch;
-use units::{NodeId, Term};
 
 /// A record as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredRecord {
+pub(crate) struct StoredRecord {
     /// `KIND/NAME`.
     pub key: String,
     /// Counts the writes of this record, from 1.
@@ -17,18 +17,9 @@ pub struct StoredRecord {
     pub json: Bytes,
 }
 
-/// Who leads the catalog's group, as this member sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leadership {
-    /// This member leads, in this term, and may serve.
-    Leader(Term),
-    /// Another one leads, or nobody that is known.
-    Follower(Option<NodeId>),
-}
-
 /// Why a write did not (certainly) take place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WriteError {
+pub(crate) enum WriteError {
     /// The record is not at the expected version: nothing was written.
     #[error("the record has changed since it was read")]
     Conflict,
@@ -40,10 +31,10 @@ pub enum WriteError {
 /// The catalog's records cannot be read now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the catalog cannot be read: {0}")]
-pub struct ReadError(pub String);
+pub(crate) struct ReadError(pub String);
 
 /// The replicated group that holds the catalog, as its members use it.
-pub trait CatalogStore: Send + Sync + 'static {
+pub(crate) trait CatalogStore: Send + Sync + 'static {
     /// One record, as this member has it: possibly behind the leader.
     fn get_local(&self, key: &str) -> impl Future<Output = Result<Option<StoredRecord>, ReadError>> + Send;
 

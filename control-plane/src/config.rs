@@ -23,6 +23,11 @@ pub struct Config {
     /// gone at the end. Default: none.
     #[serde(default)]
     pub data_dir: Option<PathBuf>,
+    /// This member has lost its folder, and the control plane has worked before: it must be refilled by the
+    /// others before it votes. Set it for the first start with an empty folder in the place of a lost one,
+    /// never when the control plane starts for the first time. Default: false.
+    #[serde(default)]
+    pub replaces_lost_member: bool,
     /// `host:port` of every MemDS server: all are told of every table. Default: none.
     #[serde(default)]
     pub memds: Vec<String>,
@@ -113,6 +118,24 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// A control plane of one member, `id`, with every default.
+    #[must_use]
+    pub fn new(id: u64, listen: SocketAddr, storage: Storage) -> Self {
+        Self {
+            id,
+            listen,
+            members: Vec::new(),
+            storage,
+            memds: Vec::new(),
+            gac: Vec::new(),
+            region: default_region(),
+            account: default_account(),
+            minimum_nodes: default_minimum_nodes(),
+            table_limit: default_table_limit(),
+            credentials: Vec::new(),
+        }
+    }
+
     /// Checks what serde cannot.
     ///
     /// # Errors
@@ -214,6 +237,7 @@ mod tests {
                 .map(|id| MemberAddress { id: *id, address: format!("127.0.0.1:{}", 7000 + id) })
                 .collect(),
             data_dir: None,
+            replaces_lost_member: false,
             memds: vec![],
             gac: vec![],
             region: default_region(),

@@ -13,13 +13,14 @@ use dynamodb::operation::{
 };
 use dynamodb::table::{KeyAttribute, KeySchema, KeyType};
 use dynamodb::value::{AttributeValue, Item};
-use storage_adapter::StoreError;
+use storage_adapter::{Leadership, ReplicatedNode, StoreError};
 use tokio::sync::watch;
+use units::PartitionId;
 
-use crate::catalog_store::{CatalogStore, Leadership, ReadError, StoredRecord, WriteError};
+use crate::catalog_store::{CatalogStore, ReadError, StoredRecord, WriteError};
 
 /// The group of partition 0, as one of its members reaches it.
-pub trait CatalogGroup: Send + Sync + 'static {
+pub(crate) trait CatalogGroup: Send + Sync + 'static {
     /// Executes on this member's replica: writes and consistent reads only while it leads.
     fn execute(
         &self,
@@ -31,9 +32,22 @@ pub trait CatalogGroup: Send + Sync + 'static {
     fn leadership(&self) -> watch::Receiver<Leadership>;
 }
 
+/// The partition that holds the catalog.
+pub(crate) const CATALOG: PartitionId = PartitionId::new(0);
+
+impl CatalogGroup for ReplicatedNode {
+    async fn execute(&self, operation: Operation, deadline: Duration) -> Result<Outcome, StoreError> {
+        Self::execute(self, CATALOG, operation, deadline).await
+    }
+
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        Self::leadership(self, CATALOG).expect("a member of the control plane hosts the catalog")
+    }
+}
+
 /// [`CatalogStore`] over a [`CatalogGroup`].
 #[derive(Debug)]
-pub struct GroupStore<G> {
+pub(crate) struct GroupStore<G> {
     group: G,
     keys: KeySchema,
 }
@@ -53,7 +67,7 @@ const PAGE_BYTES: u64 = 1 << 20;
 
 impl<G: CatalogGroup> GroupStore<G> {
     /// The records in `group`.
-    pub fn new(group: G) -> Self {
+    pub(crate) fn new(group: G) -> Self {
         let partition = KeyAttribute { name: KEY.into(), kind: KeyType::S };
         Self { group, keys: KeySchema { partition, sort: None } }
     }

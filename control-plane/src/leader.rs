@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use routing::placement::{Spread, place};
+use storage_adapter::Leadership;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -22,7 +23,7 @@ use wire::proto::control::AssignRequest;
 use wire::transport::{Connection, ConnectionConfig};
 
 use crate::catalog::{Catalog, Kept, stored};
-use crate::catalog_store::{CatalogStore, Leadership, WriteError};
+use crate::catalog_store::{CatalogStore, WriteError};
 use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::metrics;
@@ -126,7 +127,8 @@ pub(crate) async fn run<S: CatalogStore>(
     let mut leadership = shared.store.leadership();
     loop {
         let present = *leadership.borrow_and_update();
-        if let Leadership::Leader(term) = present {
+        if present.serving {
+            let term = present.term;
             info!(%term, "this member leads the control plane");
             let mut leader = Leader::new(&shared, term);
             tokio::select! {
@@ -146,10 +148,14 @@ pub(crate) async fn run<S: CatalogStore>(
     }
 }
 
+fn leads_in(now: &Leadership, term: Term) -> bool {
+    now.serving && now.term == term
+}
+
 /// Waits until this member does not lead in `term`.
 async fn lost(leadership: &mut watch::Receiver<Leadership>, term: Term) {
     // An error means that the store is gone, which is the same.
-    let _gone = leadership.wait_for(|now| *now != Leadership::Leader(term)).await;
+    let _gone = leadership.wait_for(|now| !leads_in(now, term)).await;
 }
 
 impl<S> Shared<S> {

@@ -10,14 +10,14 @@ mod table;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use counter::{CounterRecord, Identifiers};
+pub(crate) use counter::{CounterRecord, Identifiers};
 pub use credential::CredentialRecord;
-pub use node::NodeRecord;
-pub use quota::{Direction, QuotaRecord};
-pub use table::{PartitionRecord, TableRecord};
+pub(crate) use node::NodeRecord;
+pub(crate) use quota::{Direction, QuotaRecord};
+pub(crate) use table::{PartitionRecord, TableRecord};
 
 /// A kind of record.
-pub trait Record: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+pub(crate) trait Record: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// What its keys start with, and no other kind's.
     const PREFIX: &'static str;
 
@@ -32,7 +32,7 @@ pub trait Record: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
 
 /// A record as it was last read or written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Versioned<T> {
+pub(crate) struct Versioned<T> {
     /// Counts the writes of this record; the next write is conditional on it.
     pub version: u64,
     /// The revision of this member's copy of the catalog that brought it; 0: it was there at the start.

@@ -5,16 +5,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dynamodb::error::ApiError;
+use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
+use storage_adapter::{NodeOptions, ReplicatedNode, StartError, StaticGroup, StaticMember, StorageLimits};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{error, info};
+use units::{NodeId, Zone};
 use wire::transport::Service;
 
 use crate::catalog_store::CatalogStore;
 use crate::config::{Config, ConfigError};
+use crate::group_store::{CATALOG, GroupStore};
 use crate::leader::{self, COMMAND_QUEUE, Change, Shared};
 use crate::push::{self, Gac, Memds, PushBoard};
 use crate::record::CredentialRecord;
@@ -34,9 +39,15 @@ pub enum ControlError {
         /// Why.
         source: io::Error,
     },
+    /// The replica of the catalog cannot be opened.
+    #[error("the catalog's replica cannot be opened")]
+    Open(#[from] StartError),
     /// The listener failed later.
     #[error("the listener failed")]
     Serve(#[source] io::Error),
+    /// The log or the disk failed: what follows must not be trusted to it.
+    #[error("the catalog's replica failed")]
+    Broken,
 }
 
 /// Why a key pair was not changed.
@@ -61,7 +72,8 @@ pub struct Handle {
     address: SocketAddr,
     member: Arc<dyn Member>,
     tasks: TaskTracker,
-    serving: tokio::task::JoinHandle<io::Result<()>>,
+    serving: JoinHandle<io::Result<()>>,
+    broken: CancellationToken,
 }
 
 /// What a handle does with its member, whatever store that has.
@@ -69,10 +81,7 @@ trait Member: Send + Sync {
     fn leads(&self) -> bool;
     fn has_leader(&self) -> bool;
     fn credentials(&self) -> Option<Vec<CredentialRecord>>;
-    fn put_credential(
-        &self,
-        record: CredentialRecord,
-    ) -> futures_util::future::BoxFuture<'_, Result<(), CredentialError>>;
+    fn put_credential(&self, record: CredentialRecord) -> BoxFuture<'_, Result<(), CredentialError>>;
 }
 
 impl Handle {
@@ -111,7 +120,7 @@ impl Handle {
     /// Waits until it has ended.
     ///
     /// # Errors
-    /// When its listener failed.
+    /// When its listener or its replica of the catalog failed.
     ///
     /// # Panics
     /// When the server panicked.
@@ -119,6 +128,9 @@ impl Handle {
         let served = self.serving.await.expect("a member of the control plane does not panic");
         self.tasks.close();
         self.tasks.wait().await;
+        if self.broken.is_cancelled() {
+            return Err(ControlError::Broken);
+        }
         served.map_err(ControlError::Serve)
     }
 }
@@ -129,18 +141,14 @@ impl<S: CatalogStore> Member for Shared<S> {
     }
 
     fn has_leader(&self) -> bool {
-        use crate::catalog_store::Leadership;
-        self.leads() || matches!(*self.store.leadership().borrow(), Leadership::Follower(Some(_)))
+        self.leads() || self.store.leadership().borrow().leader.is_some()
     }
 
     fn credentials(&self) -> Option<Vec<CredentialRecord>> {
         Some(self.serving()?.catalog.credentials.values().cloned().collect())
     }
 
-    fn put_credential(
-        &self,
-        record: CredentialRecord,
-    ) -> futures_util::future::BoxFuture<'_, Result<(), CredentialError>> {
+    fn put_credential(&self, record: CredentialRecord) -> BoxFuture<'_, Result<(), CredentialError>> {
         Box::pin(async move {
             let length = record.access_key.len();
             if length == 0 || length > MAX_ACCESS_KEY_BYTES || record.secret_key.is_empty() {
@@ -158,14 +166,75 @@ impl<S: CatalogStore> Member for Shared<S> {
     }
 }
 
-/// Starts a member on `listener` over a store that is there already.
+/// The node under the catalog: none in scenarios that keep it in memory.
+#[derive(Default)]
+pub(crate) struct Group {
+    /// Serves what the members of the catalog's group say to one another, on the member's own address.
+    service: Option<Arc<dyn Service>>,
+    node: Option<ReplicatedNode>,
+}
+
+/// Bytes of one segment of a member's log: the smallest, since the catalog is small.
+const SEGMENT_BYTES: u32 = 4 << 20;
+/// Requests that a member's own node may have waiting: its leader's task makes one at a time, and proxies
+/// ask for credentials.
+const INBOX_REQUESTS: usize = 4096;
+
+/// Starts a member; it stops when `shutdown` is cancelled, after it has handed its leadership over.
 ///
-/// `group` serves what the members of the catalog's group say to one another on the same address.
+/// # Errors
+/// When the configuration cannot work, it cannot listen, or its replica of the catalog cannot be opened.
+pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Handle, ControlError> {
+    config.validate()?;
+    let unusable = |source| ControlError::Listen { address: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(unusable)?;
+    let address = listener.local_addr().map_err(unusable)?;
+    let node = ReplicatedNode::start(node_options(&config), vec![catalog_group(&config, address)]).await?;
+    let store = GroupStore::new(node.clone());
+    let group = Group { service: Some(node.service()), node: Some(node) };
+    start_with(config, listener, store, group, shutdown)
+}
+
+/// Runs a member until `shutdown` is cancelled.
+///
+/// # Errors
+/// As [`start`]; or when its listener or its replica fails.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), ControlError> {
+    start(config, shutdown).await?.join().await
+}
+
+fn node_options(config: &Config) -> NodeOptions {
+    let limits = StorageLimits {
+        segment_bytes: SEGMENT_BYTES,
+        inbox_requests: INBOX_REQUESTS,
+        ..StorageLimits::default()
+    };
+    // Zones mean nothing to the catalog's group: its members are wherever the list has them.
+    NodeOptions {
+        node: NodeId::new(config.id),
+        zone: Zone::new(0),
+        data_dir: config.data_dir.clone(),
+        limits,
+    }
+}
+
+fn catalog_group(config: &Config, address: SocketAddr) -> StaticGroup {
+    let member =
+        |id: u64, address: String| StaticMember { node: NodeId::new(id), zone: Zone::new(0), address };
+    let members = if config.members.is_empty() {
+        vec![member(config.id, address.to_string())]
+    } else {
+        config.members.iter().map(|known| member(known.id, known.address.clone())).collect()
+    };
+    StaticGroup { partition: CATALOG, members, established: config.replaces_lost_member }
+}
+
+/// Starts a member on `listener` over a store that is there already.
 pub(crate) fn start_with<S: CatalogStore>(
     config: Config,
     listener: TcpListener,
     store: S,
-    group: Option<Arc<dyn Service>>,
+    group: Group,
     shutdown: CancellationToken,
 ) -> Result<Handle, ControlError> {
     let address =
@@ -182,18 +251,45 @@ pub(crate) fn start_with<S: CatalogStore>(
         board: Arc::new(PushBoard::default()),
     });
     let tasks = TaskTracker::new();
-    tasks.spawn(leader::run(Arc::clone(&shared), received, shutdown.clone()));
+    let stop = shutdown.child_token();
+    tasks.spawn(leader::run(Arc::clone(&shared), received, stop.clone()));
     for memds in &shared.config.memds {
         let (published, board) = (shared.published.subscribe(), Arc::clone(&shared.board));
-        tasks.spawn(push::keep_told::<Memds>(memds.clone(), published, board, shutdown.clone()));
+        tasks.spawn(push::keep_told::<Memds>(memds.clone(), published, board, stop.clone()));
     }
     for gac in &shared.config.gac {
         // What GAC has acknowledged holds nobody up: a server without a quota takes the proxies' word.
         let (published, board) = (shared.published.subscribe(), Arc::default());
-        tasks.spawn(push::keep_told::<Gac>(gac.clone(), published, board, shutdown.clone()));
+        tasks.spawn(push::keep_told::<Gac>(gac.clone(), published, board, stop.clone()));
     }
-    let service = Arc::new(ControlService::new(Arc::clone(&shared), group, tasks.clone()));
-    let serving = tokio::spawn(wire::transport::serve(listener, service, shutdown));
+    let service = Arc::new(ControlService::new(Arc::clone(&shared), group.service, tasks.clone()));
+    // The others must be heard until the leadership is handed over.
+    let (deaf, broken) = (CancellationToken::new(), CancellationToken::new());
+    let serving = tokio::spawn(wire::transport::serve(listener, service, deaf.clone()));
+    tasks.spawn(stop_in_order(group.node, stop, deaf, broken.clone()));
     info!(%address, "control-plane member listens");
-    Ok(Handle { address, member: shared, tasks, serving })
+    Ok(Handle { address, member: shared, tasks, serving, broken })
+}
+
+/// Once it is asked to, or its node has failed: ends the leader's work, hands over, then stops listening.
+async fn stop_in_order(
+    node: Option<ReplicatedNode>,
+    stop: CancellationToken,
+    deaf: CancellationToken,
+    broken: CancellationToken,
+) {
+    if let Some(node) = node {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = node.failed().cancelled_owned() => {
+                error!("the catalog's replica failed; this member stops");
+                broken.cancel();
+                stop.cancel();
+            }
+        }
+        node.shutdown().await;
+    } else {
+        stop.cancelled().await;
+    }
+    deaf.cancel();
 }

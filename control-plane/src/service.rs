@@ -18,7 +18,7 @@ use wire::proto::control::table_command::Command as Asked;
 use wire::transport::{Failure, Incoming, Responder, Service};
 
 use crate::catalog::json;
-use crate::catalog_store::{CatalogStore, Leadership};
+use crate::catalog_store::CatalogStore;
 use crate::fleet::ReplicaState;
 use crate::leader::{Change, Changed, Command, Serving, Shared};
 use crate::metrics;
@@ -285,10 +285,7 @@ fn exception(error: ApiError) -> Answer {
 }
 
 fn not_leader<S: CatalogStore>(shared: &Shared<S>) -> proto::NotLeader {
-    let leader = match *shared.store.leadership().borrow() {
-        Leadership::Follower(leader) => leader,
-        Leadership::Leader(_) => None,
-    };
+    let leader = shared.store.leadership().borrow().leader.filter(|leader| leader.get() != shared.config.id);
     let leader_address = leader.and_then(|leader| shared.config.address_of(leader)).map(str::to_owned);
     proto::NotLeader { leader_address }
 }

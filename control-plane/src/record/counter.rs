@@ -6,7 +6,7 @@ use super::Record;
 
 /// The numbers to give out next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CounterRecord {
+pub(crate) struct CounterRecord {
     /// The next table's number.
     pub next_table: u64,
     /// The next partition's number. 0 is the catalog's own.
@@ -29,7 +29,7 @@ impl Record for CounterRecord {
 
 /// Numbers that were taken and are nobody else's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identifiers {
+pub(crate) struct Identifiers {
     /// A table's number.
     pub table: u64,
     /// The first of its partitions' numbers.
@@ -42,7 +42,7 @@ impl CounterRecord {
     /// # Panics
     /// When the 64-bit space is used up, which takes centuries.
     #[must_use]
-    pub fn take(&self, partitions: u32) -> (Identifiers, Self) {
+    pub(crate) fn take(&self, partitions: u32) -> (Identifiers, Self) {
         let taken = Identifiers { table: self.next_table, first_partition: self.next_partition };
         let next = Self {
             next_table: self.next_table.checked_add(1).expect("64-bit counters do not wrap"),

@@ -8,7 +8,7 @@ use super::Record;
 
 /// A storage node at its latest start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeRecord {
+pub(crate) struct NodeRecord {
     /// Its number.
     pub id: u64,
     /// The zone that it stands in.

@@ -9,7 +9,7 @@ use super::Record;
 
 /// One bucket's quota.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QuotaRecord {
+pub(crate) struct QuotaRecord {
     /// The table's number.
     pub table: u64,
     /// Reads or writes.
@@ -26,7 +26,7 @@ pub struct QuotaRecord {
 /// What a bucket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Direction {
+pub(crate) enum Direction {
     /// Read capacity units.
     Read,
     /// Write capacity units.
@@ -42,7 +42,12 @@ const ON_DEMAND_UNITS: u64 = 40_000;
 impl QuotaRecord {
     /// The quota that a table's billing gives one direction.
     #[must_use]
-    pub fn of_billing(table: u64, table_version: u64, billing: &Billing, direction: Direction) -> Self {
+    pub(crate) fn of_billing(
+        table: u64,
+        table_version: u64,
+        billing: &Billing,
+        direction: Direction,
+    ) -> Self {
         let units = match (billing, direction) {
             (Billing::Provisioned(throughput), Direction::Read) => throughput.read,
             (Billing::Provisioned(throughput), Direction::Write) => throughput.write,
@@ -56,7 +61,7 @@ impl QuotaRecord {
 
     /// Its form on the wire.
     #[must_use]
-    pub fn to_wire(&self) -> Quota {
+    pub(crate) fn to_wire(&self) -> Quota {
         Quota {
             bucket: self
                 .table

@@ -12,7 +12,7 @@ use super::Record;
 
 /// A table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableRecord {
+pub(crate) struct TableRecord {
     /// What proxies and `DescribeTable` show.
     pub descriptor: TableDescriptor,
     /// The first of its partitions' numbers; `descriptor.partitions` of them follow one another.
@@ -25,7 +25,7 @@ pub struct TableRecord {
 
 /// One partition, as it was placed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PartitionRecord {
+pub(crate) struct PartitionRecord {
     /// Its number.
     pub id: u64,
     /// First key of its range.
@@ -47,12 +47,12 @@ impl Record for TableRecord {
 impl TableRecord {
     /// Whether its partitions have places.
     #[must_use]
-    pub fn is_placed(&self) -> bool {
+    pub(crate) fn is_placed(&self) -> bool {
         !self.partitions.is_empty()
     }
 
     /// The storage nodes that were given replicas of it.
-    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
         let mut nodes: Vec<u64> =
             self.partitions.iter().flat_map(|partition| &partition.members).map(|m| m.0).collect();
         nodes.sort_unstable();
@@ -61,7 +61,7 @@ impl TableRecord {
     }
 
     /// Its partitions that `node` was given a replica of.
-    pub fn partitions_on(&self, node: NodeId) -> impl Iterator<Item = &PartitionRecord> {
+    pub(crate) fn partitions_on(&self, node: NodeId) -> impl Iterator<Item = &PartitionRecord> {
         self.partitions
             .iter()
             .filter(move |partition| partition.members.iter().any(|(member, _)| *member == node.get()))
@@ -71,7 +71,7 @@ impl TableRecord {
 impl PartitionRecord {
     /// The record of a partition that was just placed.
     #[must_use]
-    pub fn new(id: PartitionId, placed: &PlacedPartition) -> Self {
+    pub(crate) fn new(id: PartitionId, placed: &PlacedPartition) -> Self {
         Self {
             id: id.get(),
             start: placed.range.start.to_vec(),
@@ -82,7 +82,7 @@ impl PartitionRecord {
 
     /// Its range of keys.
     #[must_use]
-    pub fn range(&self) -> KeyRange {
+    pub(crate) fn range(&self) -> KeyRange {
         KeyRange {
             start: Bytes::copy_from_slice(&self.start),
             end: self.end.as_deref().map(Bytes::copy_from_slice),
@@ -90,7 +90,7 @@ impl PartitionRecord {
     }
 
     /// Its replicas as they were placed; the preferred leader stands first.
-    pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
+    pub(crate) fn members(&self) -> impl Iterator<Item = Member> + '_ {
         self.members.iter().map(|(node, zone)| Member {
             node: NodeId::new(*node),
             zone: Zone::new(*zone),

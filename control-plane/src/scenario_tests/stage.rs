@@ -12,7 +12,7 @@ use dynamodb::table::{
 };
 use parking_lot::Mutex;
 use routing::{KeyRange, Route, RouteVersion};
-use storage_adapter::{MemoryStore, PartitionStore, StoreError};
+use storage_adapter::{Leadership, MemoryStore, PartitionStore, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -26,10 +26,9 @@ use wire::proto::control::{
 use wire::proto::routing::{LookupRequest, LookupResponse, Node};
 use wire::transport::{CallError, Connection, ConnectionConfig, Failure, Incoming, Responder, Service};
 
-use crate::catalog_store::Leadership;
 use crate::config::{Config, InitialCredential, MemberAddress};
 use crate::group_store::{CatalogGroup, GroupStore};
-use crate::server::{Handle, start_with};
+use crate::server::{Group, Handle, start_with};
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -57,7 +56,7 @@ struct MemoryGroup {
 
 impl CatalogGroup for Arc<MemoryGroup> {
     async fn execute(&self, operation: Operation, deadline: Duration) -> Result<Outcome, StoreError> {
-        let leads = matches!(*self.leadership.borrow(), Leadership::Leader(_));
+        let leads = self.leadership.borrow().serving;
         let local = matches!(&operation, Operation::Get(get) if !get.consistent);
         if !leads && !local {
             return Err(StoreError::Unknown);
@@ -102,11 +101,11 @@ impl Stage {
     /// A member that leads, in a later term than all before.
     pub(super) async fn leader(&self) -> Member {
         let term = self.terms.fetch_add(1, Ordering::Relaxed) + 1;
-        self.member(Leadership::Leader(Term::new(term))).await
+        self.member(Leadership { term: Term::new(term), leader: Some(NodeId::new(1)), serving: true }).await
     }
 
     pub(super) async fn follower(&self, leader: Option<NodeId>) -> Member {
-        self.member(Leadership::Follower(leader)).await
+        self.member(Leadership { leader, ..Leadership::default() }).await
     }
 
     async fn member(&self, leadership: Leadership) -> Member {
@@ -117,7 +116,7 @@ impl Stage {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let store = GroupStore::new(Arc::clone(&group));
         let config = self.config();
-        let handle = start_with(config, listener, store, None, self.shutdown.clone()).unwrap();
+        let handle = start_with(config, listener, store, Group::default(), self.shutdown.clone()).unwrap();
         let connection = Connection::open(&handle.address().to_string(), ConnectionConfig::named("test"));
         let handle = Arc::new(handle);
         self.members.lock().push(Arc::clone(&handle));
@@ -130,6 +129,7 @@ impl Stage {
             listen: "127.0.0.1:0".parse().unwrap(),
             members: vec![MemberAddress { id: 2, address: "127.0.0.1:7002".into() }],
             data_dir: None,
+            replaces_lost_member: false,
             memds: vec![self.memds.address().to_string()],
             gac: vec![],
             region: "us-east-1".into(),
@@ -203,7 +203,7 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn depose(&self, leader: Option<NodeId>) {
-        self.group.leadership.send_replace(Leadership::Follower(leader));
+        self.group.leadership.send_replace(Leadership { leader, ..Leadership::default() });
     }
 
     pub(super) async fn leads(&self) {
