@@ -64,6 +64,29 @@ impl AllocatorConfig {
 /// Buckets that one server keeps at most: about 200 bytes each and 150 per proxy that uses one.
 const MAX_BUCKETS: usize = 2_000_000;
 
+/// The largest rate and amount that count, in milli-units: a billion units. Far above every quota, and
+/// low enough that sums over a fleet never overflow, whatever a report claims.
+const MAX_AMOUNT: u64 = 1_000_000_000_000;
+
+fn within_reason(quota: Quota) -> Quota {
+    Quota {
+        rate: quota.rate.min(MilliUnitsPerSecond::new(MAX_AMOUNT)),
+        burst: quota.burst.min(MilliUnits::new(MAX_AMOUNT * Quota::BURST_SECONDS)),
+        version: quota.version,
+    }
+}
+
+fn entry_within_reason(entry: &ReportEntry) -> ReportEntry {
+    let most = MilliUnits::new(MAX_AMOUNT);
+    ReportEntry {
+        held: entry.held.min(most),
+        need: entry.need.min(most),
+        rate_in_use: entry.rate_in_use.min(MilliUnitsPerSecond::new(MAX_AMOUNT)),
+        quota: within_reason(entry.quota),
+        ..*entry
+    }
+}
+
 /// All the buckets that one server owns, in one epoch.
 #[derive(Debug)]
 pub struct Allocator {
@@ -130,6 +153,7 @@ impl Allocator {
 
     /// Records a quota, unless a newer one is known.
     pub fn set_quota(&mut self, bucket: BucketId, quota: Quota, now: Timestamp) {
+        let quota = within_reason(quota);
         let known = self.quotas.entry(bucket).or_insert(quota);
         if quota.version > known.version {
             *known = quota;
@@ -154,6 +178,7 @@ impl Allocator {
         entry: &ReportEntry,
         now: Timestamp,
     ) -> Option<Grant> {
+        let entry = entry_within_reason(entry);
         let learning = self.is_learning(now);
         if !self.buckets.contains_key(&entry.bucket) && self.buckets.len() >= MAX_BUCKETS {
             return None;
@@ -163,7 +188,7 @@ impl Allocator {
         let quota = if entry.quota.version > known.version { entry.quota } else { known };
         let bucket = self.buckets.entry(entry.bucket).or_insert_with(|| Bucket::new(quota, now));
         bucket.adopt(quota, now);
-        let terms = bucket.on_report(proxy, session, entry, self.epoch, learning, &self.config, now);
+        let terms = bucket.on_report(proxy, session, &entry, self.epoch, learning, &self.config, now);
         if cfg!(debug_assertions) {
             bucket.assert_invariants();
         }

@@ -11,6 +11,8 @@
 //! are not read stops reading requests; so a slow reader slows itself, and nothing grows.
 
 mod calls;
+mod client;
+mod connecting;
 mod connection;
 mod frame;
 mod metrics;

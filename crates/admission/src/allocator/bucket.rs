@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use units::{Epoch, MilliUnits, MilliUnitsPerSecond, ProxyId, Timestamp};
 
-use super::{AllocatorConfig, BucketSummary};
+use super::{AllocatorConfig, BucketSummary, MAX_AMOUNT};
 use crate::lease::{Grant, GrantNumber, PoolColour, Quota, ReportEntry};
 use crate::token_bucket::{TokenBucket, local_depth};
 
@@ -139,13 +139,10 @@ impl Bucket {
     ) -> Option<Grant> {
         self.learning = learning;
         self.pool.refill(now);
+        if self.shares.get(&proxy).is_some_and(|share| share.is_older_than(session, entry)) {
+            return None;
+        }
         let mut share = match self.shares.remove(&proxy) {
-            Some(share) if share.is_older_than(session, entry) => {
-                self.sums.remove(&share);
-                self.sums.add(&share);
-                self.shares.insert(proxy, share);
-                return None;
-            }
             Some(share) => {
                 self.sums.remove(&share);
                 share
@@ -205,7 +202,7 @@ impl Bucket {
             granted_cap: MilliUnits::new(hold),
             safe_rate: MilliUnitsPerSecond::new(out),
             sequence: 0,
-            demand: MilliUnitsPerSecond::new(demand.max(entry.need.get())),
+            demand: MilliUnitsPerSecond::new(demand.max(entry.need.get()).min(MAX_AMOUNT)),
             need: entry.need,
             reported_at: now,
             silent: false,
@@ -438,4 +435,5 @@ fn follow(demand: MilliUnitsPerSecond, offered: MilliUnits, elapsed: Duration) -
     let half_life = if sample > before { RISE_HALF_LIFE } else { FALL_HALF_LIFE };
     let kept = (-seconds / half_life.as_secs_f64()).exp2();
     MilliUnitsPerSecond::new((sample + (before - sample) * kept) as u64)
+        .min(MilliUnitsPerSecond::new(MAX_AMOUNT))
 }

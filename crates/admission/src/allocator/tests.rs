@@ -202,6 +202,31 @@ fn a_proxy_that_starts_again_and_again_is_never_leased_more_than_the_quota() {
     }
 }
 
+#[test]
+fn absurd_reports_neither_panic_nor_break_an_invariant() {
+    let mut allocator = ready(1);
+    let most = MilliUnits::new(u64::MAX);
+    let everything = MilliUnitsPerSecond::new(u64::MAX);
+    let absurd = Quota { rate: everything, burst: most, version: u64::MAX };
+    for (number, quota) in [quota(0, 0), quota(1, 1), absurd].into_iter().enumerate() {
+        for step in 0..20 {
+            let report = ReportEntry {
+                admitted: if step < 10 { MilliUnits::new(step) } else { most },
+                throttled: if step < 5 { MilliUnits::ZERO } else { most },
+                returned: if step < 15 { MilliUnits::ZERO } else { most },
+                held: most,
+                need: most,
+                rate_in_use: everything,
+                ..entry(quota)
+            };
+            let proxy = ProxyId::new(step % 4);
+            allocator.on_report(proxy, number as u64, &report, at(step * 300));
+            allocator.expire(at(step * 300));
+        }
+    }
+    allocator.assert_invariants();
+}
+
 fn none() -> Grant {
     Grant {
         bucket: id(),

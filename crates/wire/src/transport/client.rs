@@ -1,0 +1,375 @@
+//! What a connection's handles, its stream and its tasks share: the queue, the calls in flight, and
+//! whether there is a stream.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use units::Timestamp;
+
+use super::calls::{Answer, CallId, Calls, Completion, Waiter};
+use super::connection::ConnectionConfig;
+use super::frame::{MAX_PAYLOAD_BYTES, Outbox};
+use super::metrics::TransportMetrics;
+use super::{CallError, Failure};
+use crate::clock;
+use crate::proto::transport::{Frame, Kind, Message};
+
+/// How long calls wait for the very first stream, counted from `open`; later they fail at once while
+/// there is none. Covers servers that start together.
+const FIRST_CONNECT_WAIT: Duration = Duration::from_secs(1);
+/// How often deadlines are looked at while calls wait: a call ends at most this late. Looking at a
+/// thousand slots takes about a microsecond, far less than a timer per call.
+const DEADLINE_TICK: Duration = Duration::from_millis(10);
+/// Payload bytes that may wait to be sent: two of the largest payloads.
+const MAX_QUEUED_BYTES: usize = 2 * MAX_PAYLOAD_BYTES;
+
+/// One server, as its clients' tasks share it.
+#[derive(Debug)]
+pub(super) struct Client {
+    address: String,
+    config: ConnectionConfig,
+    opened_at: Timestamp,
+    state: Mutex<State>,
+    /// Wakes the task that looks at deadlines.
+    watch_deadlines: Notify,
+    /// Counts the streams that came up.
+    streams: watch::Sender<u64>,
+    metrics: TransportMetrics,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Before the first stream: calls queue.
+    First,
+    Up,
+    /// The server is stopping: what is in flight is still answered, nothing new is sent.
+    Leaving,
+    Down,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    outbox: Outbox,
+    calls: Calls,
+    sender: Option<Waker>,
+    deadlines_watched: bool,
+}
+
+/// A request to be sent.
+pub(super) struct Start {
+    pub(super) method: u32,
+    pub(super) payload: Bytes,
+    pub(super) deadline: Duration,
+}
+
+impl Client {
+    /// A client without a stream, and the count of streams that came up.
+    pub(super) fn new(address: &str, config: ConnectionConfig) -> (Arc<Self>, watch::Receiver<u64>) {
+        let (streams, counted) = watch::channel(0);
+        let state = State {
+            phase: Phase::First,
+            outbox: Outbox::default(),
+            calls: Calls::with_limit(config.in_flight),
+            sender: None,
+            deadlines_watched: false,
+        };
+        let client = Self {
+            address: address.to_owned(),
+            opened_at: clock::now(),
+            state: Mutex::new(state),
+            config,
+            watch_deadlines: Notify::new(),
+            streams,
+            metrics: TransportMetrics::of("client"),
+        };
+        (Arc::new(client), counted)
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.state.lock().phase == Phase::Up
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.state.lock().calls.len()
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Takes a call's answer, or leaves the waker.
+    pub(super) fn poll(&self, id: CallId, waker: &Waker) -> Poll<Answer> {
+        self.state.lock().calls.poll(id, waker)
+    }
+
+    pub(super) fn start(&self, start: Start, waiter: Waiter) -> Result<CallId, CallError> {
+        if start.payload.len() > MAX_PAYLOAD_BYTES {
+            tracing::error!(method = start.method, bytes = start.payload.len(), "request too large to send");
+            return Err(CallError::Failed(Failure::Malformed));
+        }
+        let now = clock::now();
+        let mut state = self.state.lock();
+        self.check_room(&state, start.payload.len(), now)?;
+        let Some(id) = state.calls.begin(waiter, now + start.deadline) else {
+            self.metrics.queue_full.increment(1);
+            return Err(CallError::QueueFull);
+        };
+        let watch = !std::mem::replace(&mut state.deadlines_watched, true);
+        let sender = state.send(Message {
+            id: id.0,
+            kind: Kind::Request.into(),
+            method: start.method,
+            payload: start.payload,
+            ..Message::default()
+        });
+        drop(state);
+        if watch {
+            self.watch_deadlines.notify_one();
+        }
+        wake(sender);
+        Ok(id)
+    }
+
+    pub(super) fn send_notice(&self, method: u32, payload: Bytes) -> Result<(), CallError> {
+        if payload.len() > MAX_PAYLOAD_BYTES {
+            tracing::error!(method, bytes = payload.len(), "notice too large to send");
+            return Err(CallError::Failed(Failure::Malformed));
+        }
+        let mut state = self.state.lock();
+        self.check_room(&state, payload.len(), clock::now())?;
+        let sender = state.send(Message { kind: Kind::Notice.into(), method, payload, ..Message::default() });
+        drop(state);
+        wake(sender);
+        Ok(())
+    }
+
+    fn check_room(&self, state: &State, bytes: usize, now: Timestamp) -> Result<(), CallError> {
+        let connected = match state.phase {
+            Phase::Up => true,
+            Phase::First => now.since(self.opened_at) < FIRST_CONNECT_WAIT,
+            Phase::Leaving | Phase::Down => false,
+        };
+        if !connected {
+            return Err(CallError::NotConnected);
+        }
+        let outbox = &state.outbox;
+        let too_many_bytes = !outbox.is_empty() && outbox.bytes() + bytes > MAX_QUEUED_BYTES;
+        if outbox.len() >= self.config.queue || too_many_bytes {
+            self.metrics.queue_full.increment(1);
+            return Err(CallError::QueueFull);
+        }
+        Ok(())
+    }
+
+    /// The caller no longer waits: tells the server, unless the answer is already here.
+    pub(super) fn abandon(&self, id: CallId) {
+        let mut state = self.state.lock();
+        let sender = state.calls.abandon(id).then(|| state.send_cancel(id)).flatten();
+        drop(state);
+        self.metrics.cancellations.increment(1);
+        wake(sender);
+    }
+
+    /// Ends the calls whose deadline has passed; false: none wait, stop looking.
+    fn expire(&self, now: Timestamp) -> bool {
+        let mut ended = Vec::new();
+        let mut state = self.state.lock();
+        if state.calls.len() == 0 {
+            state.deadlines_watched = false;
+            return false;
+        }
+        // Before the first stream nothing was sent, and the caller may be sure of that.
+        let answer =
+            Err(if state.phase == Phase::First { CallError::NotConnected } else { CallError::Timeout });
+        state.calls.expire(now, &answer, |id, completion| ended.push((id, completion)));
+        let mut sender = None;
+        for (id, _) in &ended {
+            sender = state.send_cancel(*id).or(sender);
+        }
+        drop(state);
+        wake(sender);
+        self.metrics.timeouts.increment(ended.len() as u64);
+        for (_, completion) in ended {
+            completion.run();
+        }
+        true
+    }
+
+    pub(super) fn came_up(&self) {
+        let mut state = self.state.lock();
+        state.phase = Phase::Up;
+        let sender = state.sender.take();
+        drop(state);
+        wake(sender);
+        self.metrics.connects.increment(1);
+        self.streams.send_modify(|count| *count += 1);
+        tracing::debug!(address = self.address, name = self.config.name, "connected");
+    }
+
+    /// The server is stopping: our side ends once what is queued has gone.
+    pub(super) fn leave(&self) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Up {
+            state.phase = Phase::Leaving;
+        }
+        let sender = state.sender.take();
+        drop(state);
+        wake(sender);
+    }
+
+    /// The stream is gone: every call ends. What was still queued was not sent, and says so.
+    pub(super) fn disconnect(&self) {
+        let mut state = self.state.lock();
+        let was_up = matches!(state.phase, Phase::Up | Phase::Leaving);
+        state.phase = Phase::Down;
+        let sender = state.sender.take();
+        let mut completions = Vec::new();
+        for message in state.outbox.take_all() {
+            if message.kind() == Kind::Request {
+                completions.extend(state.calls.complete(CallId(message.id), Err(CallError::NotConnected)));
+            }
+        }
+        let end_of_time = Timestamp::from_nanos(u64::MAX);
+        state.calls.expire(end_of_time, &Err(CallError::Disconnected), |_, completion| {
+            completions.push(completion);
+        });
+        drop(state);
+        wake(sender);
+        if was_up {
+            self.metrics.disconnects.increment(1);
+            tracing::debug!(address = self.address, name = self.config.name, "disconnected");
+        }
+        completions.into_iter().for_each(Completion::run);
+    }
+
+    /// Once the first attempts have taken long enough, calls no longer wait for a stream.
+    pub(super) fn give_up_waiting_for_the_first(&self) {
+        if clock::now().since(self.opened_at) >= FIRST_CONNECT_WAIT {
+            self.disconnect();
+        }
+    }
+
+    /// Hands a frame's answers to their callers.
+    pub(super) fn receive(&self, frame: Frame) {
+        self.metrics.frames_received.increment(1);
+        self.metrics.messages_received.increment(frame.messages.len() as u64);
+        let mut completions = Vec::with_capacity(frame.messages.len());
+        let mut leaving = false;
+        let mut state = self.state.lock();
+        for message in frame.messages {
+            match message.kind() {
+                Kind::Response => {
+                    let answer = match message.status {
+                        0 => Ok(message.payload),
+                        status => Err(CallError::Failed(Failure::from_status(status))),
+                    };
+                    completions.extend(state.calls.complete(CallId(message.id), answer));
+                }
+                Kind::Leaving => leaving = true,
+                // A server sends nothing else; what a newer one might send is not for us.
+                _ => {}
+            }
+        }
+        drop(state);
+        completions.into_iter().for_each(Completion::run);
+        if leaving {
+            self.leave();
+        }
+    }
+}
+
+impl State {
+    /// Queues a message; the stream's waker, to be woken once the lock is released.
+    fn send(&mut self, message: Message) -> Option<Waker> {
+        self.outbox.push(message);
+        self.sender.take()
+    }
+
+    /// Bounded by the calls that were in flight, so it needs no room in the queue.
+    fn send_cancel(&mut self, id: CallId) -> Option<Waker> {
+        if self.phase != Phase::Up {
+            return None;
+        }
+        self.send(Message { id: id.0, kind: Kind::Cancel.into(), ..Message::default() })
+    }
+
+    fn next_frame(&mut self, now: Timestamp) -> Option<Frame> {
+        let calls = &self.calls;
+        while !self.outbox.is_empty() {
+            let frame = self.outbox.next_frame(|message| {
+                if message.kind() != Kind::Request {
+                    return true;
+                }
+                // Given up, or about to be: the server need not hear of it.
+                let Some(expires) = calls.waits_until(CallId(message.id)) else { return false };
+                let left = expires.since(now);
+                message.deadline_us = u64::try_from(left.as_micros()).unwrap_or(u64::MAX);
+                message.deadline_us > 0
+            });
+            if frame.is_some() {
+                return frame;
+            }
+        }
+        None
+    }
+}
+
+fn wake(sender: Option<Waker>) {
+    if let Some(sender) = sender {
+        sender.wake();
+    }
+}
+
+/// What one stream sends: everything that is queued each time HTTP/2 can take more.
+pub(super) struct ClientFrames {
+    pub(super) client: Arc<Client>,
+    /// Set when the stream is over, before its calls end.
+    pub(super) ended: CancellationToken,
+}
+
+impl Stream for ClientFrames {
+    type Item = Frame;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Frame>> {
+        if self.ended.is_cancelled() {
+            return Poll::Ready(None);
+        }
+        let mut state = self.client.state.lock();
+        // Nothing goes out before the server has accepted the stream: what is queued when that fails
+        // was certainly not sent.
+        if matches!(state.phase, Phase::Up | Phase::Leaving) {
+            if let Some(frame) = state.next_frame(clock::now()) {
+                drop(state);
+                self.client.metrics.frames_sent.increment(1);
+                self.client.metrics.messages_sent.increment(frame.messages.len() as u64);
+                return Poll::Ready(Some(frame));
+            }
+            if state.phase == Phase::Leaving {
+                return Poll::Ready(None);
+            }
+        }
+        state.sender = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Looks at deadlines while calls wait, and sleeps while none do.
+pub(super) async fn watch_deadlines(client: Arc<Client>) {
+    loop {
+        client.watch_deadlines.notified().await;
+        loop {
+            tokio::time::sleep(DEADLINE_TICK).await;
+            if !client.expire(clock::now()) {
+                break;
+            }
+        }
+    }
+}
