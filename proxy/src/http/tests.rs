@@ -316,3 +316,46 @@ async fn http2_is_served_in_cleartext() {
     drop(client);
     connection.abort();
 }
+
+#[tokio::test]
+async fn mutated_bytes_never_hang_the_server_nor_break_it() {
+    use futures_util::stream::{self, StreamExt};
+    use rand::{Rng, SeedableRng};
+
+    let server = start(hasty()).await;
+    let valid = post("X-Amz-Target: DynamoDB_20120810.GetItem\r\nAccept: */*\r\n", "{\"TableName\":\"tab\"}");
+    let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(20_221_122);
+    let mutated: Vec<Vec<u8>> = (0..2000)
+        .map(|_| {
+            let mut bytes = valid.repeat(dice.random_range(1..3));
+            for _ in 0..dice.random_range(1..4) {
+                let at = dice.random_range(0..bytes.len());
+                match dice.random_range(0..4) {
+                    0 => bytes[at] = dice.random(),
+                    1 => drop(bytes.drain(at..(at + dice.random_range(1..9)).min(bytes.len()))),
+                    2 => drop(bytes.splice(at..at, *b"\r\n")),
+                    _ => drop(bytes.splice(at..=at, bytes.clone()[at / 2..at].iter().copied())),
+                }
+            }
+            bytes
+        })
+        .collect();
+    let address = server.address;
+    let answers = stream::iter(&mutated).map(|bytes| async move {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let _ = stream.write_all(bytes).await;
+        let _ = stream.shutdown().await;
+        (bytes, read_all(&mut stream).await)
+    });
+    let mut refused = 0;
+    let mut answers = std::pin::pin!(answers.buffer_unordered(32));
+    while let Some((bytes, answer)) = answers.next().await {
+        let shown = String::from_utf8_lossy(bytes);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 "), "{shown:?}: {answer}");
+        assert!(!answer.contains("HTTP/1.1 5"), "{shown:?}: {answer}");
+        refused += usize::from(answer.contains("HTTP/1.1 4"));
+    }
+    assert!(refused > 500, "{refused}");
+    let answer = server.send(&post("Connection: close\r\n", "{}")).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "));
+}
