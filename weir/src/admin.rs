@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Whether the process can serve now, and if not, why.
-pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+pub(crate) type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 #[derive(Clone)]
 struct Shared {
@@ -26,15 +26,15 @@ struct Shared {
 }
 
 /// Binds the endpoint and serves it in the background until `shutdown`; returns where it listens.
-pub async fn start(
+pub(crate) async fn start(
     listen: SocketAddr,
     metrics: PrometheusHandle,
     ready: Readiness,
     shutdown: CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen} for operators (--admin-port 0 takes a free port)"))?;
+    let listener = TcpListener::bind(listen).await.with_context(|| {
+        format!("cannot listen on {listen} for operators (--admin-port 0 takes a free port)")
+    })?;
     let address = listener.local_addr()?;
     tokio::spawn(upkeep(metrics.clone(), shutdown.clone()));
     let routes = Router::new()

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 /// Start here:  weir dev
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, arg_required_else_help = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to log: a level (error, warn, info, debug) or `target=level,…`.
     #[arg(long, global = true, env = "WEIR_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
@@ -25,7 +25,7 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run every tier in this one process: the embedded default, for development and tests.
     ///
     /// Three storage nodes in three pretend availability zones, two MemDS servers, a GAC server, the
@@ -68,7 +68,7 @@ pub enum Command {
 
 /// Arguments of `weir dev`.
 #[derive(Debug, Args)]
-pub struct DevArgs {
+pub(crate) struct DevArgs {
     /// Where data is kept: created if missing, found again at the next start.
     #[arg(long, env = "WEIR_DATA_DIR", value_name = "DIR", default_value = "weir-data")]
     pub data_dir: PathBuf,
@@ -94,7 +94,13 @@ pub struct DevArgs {
     pub access_key: Option<String>,
 
     /// Secret key that goes with --access-key.
-    #[arg(long, env = "WEIR_SECRET_KEY", value_name = "SECRET", requires = "access_key", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "WEIR_SECRET_KEY",
+        value_name = "SECRET",
+        requires = "access_key",
+        hide_env_values = true
+    )]
     pub secret_key: Option<String>,
 
     /// Accept every request that looks signed, whatever the key, without checking the signature. Only on
@@ -109,7 +115,7 @@ pub struct DevArgs {
 
 /// Arguments of a tier that runs as its own process.
 #[derive(Debug, Args)]
-pub struct TierArgs {
+pub(crate) struct TierArgs {
     /// Configuration file (TOML). Environment variables `WEIR_<TIER>_<FIELD>` override its fields.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
@@ -121,7 +127,7 @@ pub struct TierArgs {
 
 /// Arguments of `weir cluster`.
 #[derive(Debug, Args)]
-pub struct ClusterArgs {
+pub(crate) struct ClusterArgs {
     /// Where the fleet keeps its configuration, data and logs.
     #[arg(long, global = true, value_name = "DIR", default_value = "weir-cluster")]
     pub dir: PathBuf,
@@ -139,7 +145,13 @@ pub struct ClusterArgs {
     pub access_key: Option<String>,
 
     /// Secret key that goes with --access-key.
-    #[arg(long, env = "WEIR_SECRET_KEY", value_name = "SECRET", requires = "access_key", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "WEIR_SECRET_KEY",
+        value_name = "SECRET",
+        requires = "access_key",
+        hide_env_values = true
+    )]
     pub secret_key: Option<String>,
 
     /// What to do with the fleet; starts it when absent.
@@ -149,7 +161,7 @@ pub struct ClusterArgs {
 
 /// How a command prints what it found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum OutputFormat {
+pub(crate) enum OutputFormat {
     /// For people.
     Table,
     /// For programs.
@@ -158,7 +170,7 @@ pub enum OutputFormat {
 
 /// What to do with a running fleet.
 #[derive(Debug, Subcommand)]
-pub enum ClusterCommand {
+pub(crate) enum ClusterCommand {
     /// Show every process: state, process id, addresses.
     Status {
         /// How to print it.

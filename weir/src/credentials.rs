@@ -12,7 +12,7 @@ const SECRET_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu
 
 /// An access key and its secret.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct KeyPair {
+pub(crate) struct KeyPair {
     /// `AWS_ACCESS_KEY_ID`.
     pub access_key: String,
     /// `AWS_SECRET_ACCESS_KEY`.
@@ -21,7 +21,7 @@ pub struct KeyPair {
 
 impl KeyPair {
     /// The given pair, or the one kept in `dir`, or a new one that is then kept there.
-    pub fn given_or_kept(
+    pub(crate) fn given_or_kept(
         access_key: Option<String>,
         secret_key: Option<String>,
         dir: Option<&Path>,
@@ -39,14 +39,17 @@ impl KeyPair {
         let made = Self::random();
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let kept = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file);
-        serde_json::to_writer_pretty(kept.with_context(|| format!("cannot write {}", file.display()))?, &made)?;
+        serde_json::to_writer_pretty(
+            kept.with_context(|| format!("cannot write {}", file.display()))?,
+            &made,
+        )?;
         Ok(made)
     }
 
     /// 16 and 40 characters from the operating system's randomness: 80 and 238 bits.
     #[expect(clippy::disallowed_methods, reason = "a secret must not be replayable")]
     fn random() -> Self {
-        let mut draw = |alphabet: &[u8], length: usize| -> String {
+        let draw = |alphabet: &[u8], length: usize| -> String {
             let mut random = rand::rng();
             (0..length).map(|_| char::from(alphabet[random.random_range(0..alphabet.len())])).collect()
         };

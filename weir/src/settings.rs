@@ -9,13 +9,13 @@ use serde::de::DeserializeOwned;
 /// What every tier's process has beside its tier's own configuration.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AdminSettings {
+pub(crate) struct AdminSettings {
     /// Where the operators' endpoint listens. Default: any free port on loopback.
     pub listen: Option<std::net::SocketAddr>,
 }
 
 /// Loads a tier's configuration: `[admin]` for the process, everything else for the tier.
-pub fn load<T: DeserializeOwned>(tier: &str, file: &Path) -> anyhow::Result<(AdminSettings, T)> {
+pub(crate) fn load<T: DeserializeOwned>(tier: &str, file: &Path) -> anyhow::Result<(AdminSettings, T)> {
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("cannot read the configuration file {}", file.display()))?;
     let mut table: toml::Table =

@@ -11,22 +11,17 @@ const LATENCY_BOUNDS: [f64; 17] = [
 ];
 
 /// Histogram bounds of counts and batch sizes: powers of two.
-const COUNT_BOUNDS: [f64; 12] =
-    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0];
+const COUNT_BOUNDS: [f64; 12] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0];
 
 /// Logs go to stderr, so that stdout carries only what a command answers.
-pub fn start_logs(filter: &str) -> anyhow::Result<()> {
+pub(crate) fn start_logs(filter: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).with_context(|| format!("--log {filter:?} is not a filter"))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
     Ok(())
 }
 
 /// Installs the process's metrics recorder; the handle renders them for `/metrics`.
-pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
+pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BOUNDS)
         .and_then(|builder| builder.set_buckets(&COUNT_BOUNDS))

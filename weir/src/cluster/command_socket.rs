@@ -14,7 +14,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// What the fleet is asked.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "request")]
-pub enum Request {
+pub(super) enum Request {
     Status,
     Kill { node: String },
     Start { node: String },
@@ -25,7 +25,7 @@ pub enum Request {
 /// What it answers.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "answer")]
-pub enum Answer {
+pub(super) enum Answer {
     Done { message: String },
     Status { rows: Vec<StatusRow> },
     Failed { reason: String },
@@ -33,7 +33,7 @@ pub enum Answer {
 
 /// One process of the fleet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct StatusRow {
+pub(super) struct StatusRow {
     /// Such as `storage-1`.
     pub name: String,
     /// `running` or `stopped`.
@@ -47,12 +47,12 @@ pub struct StatusRow {
 }
 
 /// Where the socket of the fleet in `dir` is.
-pub fn path(dir: &Path) -> PathBuf {
+pub(super) fn path(dir: &Path) -> PathBuf {
     dir.join("fleet.sock")
 }
 
 /// Asks the fleet that runs from `dir`.
-pub async fn ask(dir: &Path, request: &Request) -> anyhow::Result<Answer> {
+pub(super) async fn ask(dir: &Path, request: &Request) -> anyhow::Result<Answer> {
     let mut stream = UnixStream::connect(path(dir)).await?;
     send(&mut stream, request).await?;
     let mut line = String::new();
@@ -61,14 +61,14 @@ pub async fn ask(dir: &Path, request: &Request) -> anyhow::Result<Answer> {
 }
 
 /// Reads the one request of a caller.
-pub async fn receive(stream: &mut UnixStream) -> anyhow::Result<Request> {
+pub(super) async fn receive(stream: &mut UnixStream) -> anyhow::Result<Request> {
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).await?;
     Ok(serde_json::from_str(&line)?)
 }
 
 /// Sends one line of JSON.
-pub async fn send(stream: &mut UnixStream, message: &impl Serialize) -> anyhow::Result<()> {
+pub(super) async fn send(stream: &mut UnixStream, message: &impl Serialize) -> anyhow::Result<()> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     stream.write_all(&line).await?;

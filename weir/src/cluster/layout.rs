@@ -16,7 +16,7 @@ const ZONES: usize = 3;
 
 /// One process of the fleet.
 #[derive(Debug, Clone)]
-pub struct ProcessSpec {
+pub(super) struct ProcessSpec {
     /// The subcommand that runs it.
     pub tier: &'static str,
     /// Where it serves.
@@ -32,8 +32,7 @@ pub struct ProcessSpec {
 }
 
 /// The fleet: in `processes`, the back comes first only by the supervisor's choice, not by this order.
-#[derive(Debug)]
-pub struct Layout {
+pub(super) struct Layout {
     /// The fleet's folder, absolute.
     pub dir: PathBuf,
     /// By name.
@@ -47,7 +46,7 @@ struct Ports(BTreeMap<String, (u16, u16)>);
 
 impl Layout {
     /// The fleet of `args.dir`, with the ports and keys of its first start.
-    pub fn load_or_create(args: &ClusterArgs) -> anyhow::Result<Self> {
+    pub(super) fn load_or_create(args: &ClusterArgs) -> anyhow::Result<Self> {
         for folder in ["config", "logs", "data"] {
             std::fs::create_dir_all(args.dir.join(folder))
                 .with_context(|| format!("cannot create {}", args.dir.join(folder).display()))?;
@@ -56,14 +55,15 @@ impl Layout {
         let keys = KeyPair::given_or_kept(args.access_key.clone(), args.secret_key.clone(), Some(&dir))?;
         let names = names(usize::from(args.proxies));
         let ports = Ports::load_or_choose(&dir.join("ports.json"), &names, args.port)?;
-        let processes = names.iter().map(|(name, tier)| (name.clone(), spec(&dir, name, tier, &ports))).collect();
+        let processes =
+            names.iter().map(|(name, tier)| (name.clone(), spec(&dir, name, tier, &ports))).collect();
         let layout = Self { dir, processes, keys };
         layout.write_configs()?;
         Ok(layout)
     }
 
     /// What a person needs to use the fleet.
-    pub fn banner(&self) -> String {
+    pub(super) fn banner(&self) -> String {
         let mut text = String::from("\nWeir runs as a fleet of separate processes.\n\n");
         for spec in self.of("proxy") {
             text.push_str(&format!("  endpoint    http://{}\n", spec.listen));
@@ -129,7 +129,7 @@ impl Layout {
                 put("members", self.control_members());
                 put("memds", list("memds"));
                 put("gac", list("gac"));
-                put("storage", toml::Table::from_iter([("folder".to_owned(), path(spec).into())]).into());
+                put("data_dir", path(spec).into());
                 put("credentials", vec![self.credential()].into());
             }
             _ => {}
@@ -140,7 +140,10 @@ impl Layout {
     fn control_members(&self) -> toml::Value {
         let member = |(index, spec): (usize, &ProcessSpec)| {
             let id = i64::try_from(index + 1).unwrap_or(i64::MAX);
-            toml::Table::from_iter([("id".to_owned(), id.into()), ("address".to_owned(), spec.listen.clone().into())])
+            toml::Table::from_iter([
+                ("id".to_owned(), id.into()),
+                ("address".to_owned(), spec.listen.clone().into()),
+            ])
         };
         self.of("control").enumerate().map(member).collect::<Vec<_>>().into()
     }
@@ -159,10 +162,16 @@ fn path(spec: &ProcessSpec) -> String {
 
 /// Every process's name and tier.
 fn names(proxies: usize) -> Vec<(String, &'static str)> {
-    [("control", ZONES), ("memds", MEMDS_SERVERS), ("gac", GAC_SERVERS), ("storage", ZONES), ("proxy", proxies)]
-        .into_iter()
-        .flat_map(|(tier, count)| (1..=count).map(move |number| (format!("{tier}-{number}"), tier)))
-        .collect()
+    [
+        ("control", ZONES),
+        ("memds", MEMDS_SERVERS),
+        ("gac", GAC_SERVERS),
+        ("storage", ZONES),
+        ("proxy", proxies),
+    ]
+    .into_iter()
+    .flat_map(|(tier, count)| (1..=count).map(move |number| (format!("{tier}-{number}"), tier)))
+    .collect()
 }
 
 fn spec(dir: &Path, name: &str, tier: &'static str, ports: &Ports) -> ProcessSpec {

@@ -12,7 +12,7 @@ use command_socket::{Answer, Request, StatusRow};
 use layout::Layout;
 
 /// Starts the fleet, or talks to the one that runs.
-pub async fn run(args: ClusterArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(args: ClusterArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
     let request = match &args.command {
         None => {
             let layout = Layout::load_or_create(&args)?;

@@ -21,7 +21,7 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Runs the fleet in the foreground until `shutdown` or `weir cluster stop`.
-pub async fn run(layout: Layout, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn run(layout: Layout, shutdown: CancellationToken) -> anyhow::Result<()> {
     let socket = command_socket::path(&layout.dir);
     if UnixStream::connect(&socket).await.is_ok() {
         bail!("a fleet already runs from {}", layout.dir.display());
@@ -47,7 +47,11 @@ struct Fleet {
 
 impl Fleet {
     async fn serve(&mut self, listener: &UnixListener, shutdown: &CancellationToken) -> anyhow::Result<()> {
-        println!("weir cluster: starting {} processes in {}", self.layout.processes.len(), self.layout.dir.display());
+        println!(
+            "weir cluster: starting {} processes in {}",
+            self.layout.processes.len(),
+            self.layout.dir.display()
+        );
         for name in self.layout.processes.keys().cloned().collect::<Vec<_>>() {
             self.start(&name)?;
         }
@@ -105,7 +109,8 @@ impl Fleet {
                 }
                 let Some(data) = &spec.data_dir else { bail!("{node} keeps no data") };
                 if data.exists() {
-                    std::fs::remove_dir_all(data).with_context(|| format!("cannot delete {}", data.display()))?;
+                    std::fs::remove_dir_all(data)
+                        .with_context(|| format!("cannot delete {}", data.display()))?;
                 }
                 format!("{node}: {} deleted", data.display())
             }
@@ -168,7 +173,10 @@ impl Fleet {
         };
         match timeout(READY_WITHIN, ready).await {
             Ok(outcome) => outcome,
-            Err(_) => bail!("the fleet was not ready within {READY_WITHIN:?}; see the logs in {}", self.layout.dir.display()),
+            Err(_) => bail!(
+                "the fleet was not ready within {READY_WITHIN:?}; see the logs in {}",
+                self.layout.dir.display()
+            ),
         }
     }
 
@@ -204,10 +212,17 @@ impl Fleet {
     /// Stops the tiers from the front to the back, so that what is in flight can still be answered.
     async fn stop_all(&mut self) {
         for tier in ["proxy", "gac", "memds", "storage", "control"] {
-            let names: Vec<_> =
-                self.running.keys().filter(|name| self.layout.processes[*name].tier == tier).cloned().collect();
-            let stopping: Vec<_> =
-                names.iter().filter_map(|name| self.running.remove(name)).map(|child| tokio::spawn(stop(child))).collect();
+            let names: Vec<_> = self
+                .running
+                .keys()
+                .filter(|name| self.layout.processes[*name].tier == tier)
+                .cloned()
+                .collect();
+            let stopping: Vec<_> = names
+                .iter()
+                .filter_map(|name| self.running.remove(name))
+                .map(|child| tokio::spawn(stop(child)))
+                .collect();
             for stopped in stopping {
                 if let Err(error) = stopped.await {
                     tracing::warn!(%error, "a process could not be stopped");
@@ -219,7 +234,8 @@ impl Fleet {
 
 /// SIGTERM, and SIGKILL to what does not end.
 async fn stop(mut child: Child) {
-    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw)
+    if let Some(pid) =
+        child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw)
         && let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::TERM)
     {
         tracing::debug!(%error, "the process had ended already");

@@ -59,7 +59,7 @@ class Writers:
 
 def leaders(cluster):
     return {
-        name: cluster.metric(name, "weir_storage_leaders_count")
+        name: cluster.metric(name, "weir_storage_leaders")
         for name, row in cluster.processes().items()
         if name.startswith("storage-") and row["state"] == "running"
     }
@@ -70,7 +70,7 @@ def await_replicas(cluster, name, deadline_s=30):
     end = time.monotonic() + deadline_s
     while True:
         try:
-            if (cluster.metric(name, "weir_storage_replicas_count") > 0
+            if (cluster.metric(name, "weir_storage_replicas") > 0
                     and cluster.metric(name, "weir_storage_replicas_behind_count") == 0):
                 return
         except OSError:
