@@ -120,12 +120,13 @@ pub enum ConfigError {
 impl Config {
     /// A control plane of one member, `id`, with every default.
     #[must_use]
-    pub fn new(id: u64, listen: SocketAddr, storage: Storage) -> Self {
+    pub fn new(id: u64, listen: SocketAddr, data_dir: Option<PathBuf>) -> Self {
         Self {
             id,
             listen,
             members: Vec::new(),
-            storage,
+            data_dir,
+            replaces_lost_member: false,
             memds: Vec::new(),
             gac: Vec::new(),
             region: default_region(),

@@ -24,6 +24,6 @@ mod table_command;
 #[cfg(test)]
 mod scenario_tests;
 
-pub use config::{Config, ConfigError, InitialCredential, MemberAddress, Storage};
+pub use config::{Config, ConfigError, InitialCredential, MemberAddress};
 pub use record::CredentialRecord;
 pub use server::{ControlError, CredentialError, Handle, run, start};

@@ -1,5 +1,7 @@
 //! Three members of the control plane with their replicated catalog, over real sockets.
 
+#![expect(clippy::unwrap_used, reason = "clippy allows it in test functions, not in their helpers")]
+
 use std::net::TcpListener;
 use std::time::Duration;
 

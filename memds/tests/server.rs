@@ -1,5 +1,7 @@
 //! A MemDS server over real sockets.
 
+#![expect(clippy::unwrap_used, reason = "clippy allows it in test functions, not in their helpers")]
+
 use std::time::Duration;
 
 use memds::{Config, Handle};
