@@ -42,6 +42,7 @@ use crate::http::{Answer, Handler, Received};
 use crate::metrics as names;
 use crate::operations::Tables;
 use crate::retry_budget::RetryBudget;
+use crate::routing::RoutingError;
 
 pub(crate) use deadline::Deadline;
 pub(crate) use failure::Failure;
@@ -127,6 +128,21 @@ impl<T: Tiers> RequestPath<T> {
 
     async fn steps(&self, operation: ApiOperation, request: &Received) -> Result<api::Answer, Failure> {
         let principal = self.authenticate(request).await?;
+        let answered = self.decode_and_execute(operation, request, &principal).await;
+        // A cached descriptor can outlive its table, and another of the same name may exist by now: its
+        // keys are hashed anew, so the request is planned anew. Once: the second word is fresh.
+        match answered {
+            Err(Failure::TableGone) => self.decode_and_execute(operation, request, &principal).await,
+            answered => answered,
+        }
+    }
+
+    async fn decode_and_execute(
+        &self,
+        operation: ApiOperation,
+        request: &Received,
+        principal: &str,
+    ) -> Result<api::Answer, Failure> {
         let decoded = self.decode(operation, request)?;
         let deadline = Deadline::new(request.arrived, self.request_deadline);
         let for_tables = Deadline::new(request.arrived, self.table_deadline);
@@ -135,7 +151,7 @@ impl<T: Tiers> RequestPath<T> {
             Request::Range(range) => self.range(*range, deadline).await,
             Request::BatchGet(batch) => self.batch_get(batch, deadline).await,
             Request::BatchWrite(batch) => self.batch_write(batch, deadline).await,
-            other => self.table_operation(other, &principal, &request.host, for_tables).await,
+            other => self.table_operation(other, principal, &request.host, for_tables).await,
         }
     }
 
@@ -167,7 +183,12 @@ impl<T: Tiers> RequestPath<T> {
         name: &str,
         deadline: Deadline,
     ) -> Result<Arc<TableDescriptor>, Failure> {
-        let table = self.metadata.table(name, deadline.whole()).await?;
+        let table = self.metadata.table(name, deadline.whole()).await;
+        let table = table.map_err(|error| match error {
+            // Not from a cache: MemDS was asked.
+            RoutingError::NotFound => ApiError::table_not_found().into(),
+            RoutingError::Unavailable => Failure::Unavailable,
+        })?;
         match table.status {
             TableStatus::Active | TableStatus::Updating => Ok(table),
             TableStatus::Creating | TableStatus::Deleting => Err(ApiError::table_not_found().into()),

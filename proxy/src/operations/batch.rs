@@ -21,7 +21,7 @@ impl<T: Tiers> RequestPath<T> {
     ) -> Result<Answer, Failure> {
         let tables = self.described(request.table_names(), deadline).await?;
         let (operations, reply) = request.plan(&references(&tables))?;
-        Ok(reply.answer(self.side_by_side(&tables, &operations, deadline).await))
+        Ok(reply.answer(self.side_by_side(&tables, &operations, deadline).await?))
     }
 
     pub(crate) async fn batch_write(
@@ -31,7 +31,7 @@ impl<T: Tiers> RequestPath<T> {
     ) -> Result<Answer, Failure> {
         let tables = self.described(request.table_names(), deadline).await?;
         let (operations, reply) = request.plan(&references(&tables))?;
-        Ok(reply.answer(self.side_by_side(&tables, &operations, deadline).await))
+        Ok(reply.answer(self.side_by_side(&tables, &operations, deadline).await?))
     }
 
     /// The batch's tables, in its order.
@@ -54,13 +54,18 @@ impl<T: Tiers> RequestPath<T> {
         tables: &Described,
         operations: &[BatchOperation],
         deadline: Deadline,
-    ) -> Vec<Result<Outcome, ApiError>> {
-        join_all(operations.iter().map(|BatchOperation { table, operation }| async move {
+    ) -> Result<Vec<Result<Outcome, ApiError>>, Failure> {
+        let executed = join_all(operations.iter().map(|BatchOperation { table, operation }| async move {
             let key = &operation.routing_key().0;
             let executed = self.execute(&tables[*table], key, |_| Cow::Borrowed(operation), deadline).await;
-            executed.map(|(outcome, _)| outcome).map_err(Failure::into_error)
+            executed.map(|(outcome, _)| outcome)
         }))
-        .await
+        .await;
+        // Then all of it is planned anew: putting and deleting twice changes nothing.
+        if executed.iter().any(|result| matches!(result, Err(Failure::TableGone))) {
+            return Err(Failure::TableGone);
+        }
+        Ok(executed.into_iter().map(|result| result.map_err(Failure::into_error)).collect())
     }
 }
 

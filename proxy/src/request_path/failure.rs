@@ -11,6 +11,8 @@ use crate::routing::RoutingError;
 pub(crate) enum Failure {
     /// The request is wrong, or refused.
     Exception(ApiError),
+    /// The table that was planned for is gone; another of its name may have taken its place.
+    TableGone,
     /// There was no capacity.
     Throttled(Throttle),
     /// Not executed, and no attempt is left: the SDK retries.
@@ -28,7 +30,7 @@ impl From<ApiError> for Failure {
 impl From<RoutingError> for Failure {
     fn from(error: RoutingError) -> Self {
         match error {
-            RoutingError::NotFound => ApiError::table_not_found().into(),
+            RoutingError::NotFound => Self::TableGone,
             RoutingError::Unavailable => Self::Unavailable,
         }
     }
@@ -42,6 +44,7 @@ impl Failure {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Self::Exception(error) => error.kind,
+            Self::TableGone => ErrorKind::ResourceNotFound,
             Self::Throttled(throttle) => throttle.kind(),
             Self::Unavailable => ErrorKind::ServiceUnavailable,
             Self::Indefinite => ErrorKind::InternalServerError,
@@ -53,6 +56,7 @@ impl Failure {
     pub(crate) fn into_error(self) -> ApiError {
         match self {
             Self::Exception(error) => error,
+            Self::TableGone => ApiError::table_not_found(),
             Self::Throttled(throttle) => throttle.error(),
             Self::Unavailable => {
                 ApiError::new(ErrorKind::ServiceUnavailable, "The service is currently unavailable or busy.")

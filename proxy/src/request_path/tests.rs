@@ -296,3 +296,22 @@ async fn a_wrong_signature_does_nothing() {
     assert!(answer["__type"].as_str().unwrap().ends_with("#InvalidSignatureException"));
     assert_eq!(weir.executed(), executed);
 }
+
+#[tokio::test]
+async fn a_table_that_replaced_another_is_found_behind_a_stale_cache() {
+    let weir = weir_with_t().await;
+    let put = json!({"TableName": "tab", "Item": item("a", 1)});
+    let batch = json!({"RequestItems": {"tab": [{"PutRequest": {"Item": item("b", 1)}}]}});
+    for (operation, request) in [("PutItem", &put), ("BatchWriteItem", &batch)] {
+        weir.cache("tab");
+        weir.ok("DeleteTable", &json!({"TableName": "tab"})).await;
+        with_table(&weir, "tab").await;
+        weir.fail_next([StoreError::Unknown]);
+        weir.ok(operation, request).await;
+        assert_eq!(weir.ok("Scan", &json!({"TableName": "tab"})).await["Count"], 1);
+    }
+    weir.cache("tab");
+    weir.ok("DeleteTable", &json!({"TableName": "tab"})).await;
+    weir.fail_next([StoreError::Unknown]);
+    weir.refused("PutItem", &put, ErrorKind::ResourceNotFound).await;
+}

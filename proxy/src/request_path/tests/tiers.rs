@@ -116,6 +116,11 @@ impl Weir {
         self.store.0.faults.lock().extend(errors);
     }
 
+    /// Lets the next request for the table see it as it is now, whatever becomes of it.
+    pub(super) fn cache(&self, table: &str) {
+        *self.catalog.stale.lock() = self.catalog.tables.lock().get(table).cloned();
+    }
+
     pub(super) fn executed(&self) -> usize {
         self.store.0.executed.load(Ordering::Relaxed)
     }
@@ -159,12 +164,18 @@ pub(super) fn route(table: u64, n: u64, of: u64) -> Route {
 #[derive(Clone, Default)]
 pub(super) struct Catalog {
     tables: Arc<Mutex<BTreeMap<String, Arc<TableDescriptor>>>>,
+    /// Served once more after its table was deleted, as a cache does.
+    stale: Arc<Mutex<Option<Arc<TableDescriptor>>>>,
+    created: Arc<AtomicUsize>,
     partitions: u64,
     learned: Arc<AtomicUsize>,
 }
 
 impl Metadata for Catalog {
     async fn table(&self, name: &str, _: Duration) -> Result<Arc<TableDescriptor>, RoutingError> {
+        if let Some(stale) = self.stale.lock().take_if(|stale| stale.name == name) {
+            return Ok(stale);
+        }
         self.tables.lock().get(name).cloned().ok_or(RoutingError::NotFound)
     }
 
@@ -184,6 +195,9 @@ impl Metadata for Catalog {
         key: &Bytes,
         deadline: Duration,
     ) -> Result<Arc<Route>, RoutingError> {
+        if self.tables.lock().get(&table.name).is_none_or(|current| current.id != table.id) {
+            return Err(RoutingError::NotFound);
+        }
         self.route(table, key, deadline).await
     }
 
@@ -203,7 +217,7 @@ impl Tables for Catalog {
         let missing = || TablesError::Refused(ApiError::new(ErrorKind::ResourceNotFound, "no such table"));
         match command {
             TableCommand::Create(new) => {
-                let table = descriptor(*new, tables.len() as u64 + 1);
+                let table = descriptor(*new, self.created.fetch_add(1, Ordering::Relaxed) as u64 + 1);
                 tables.insert(table.name.clone(), Arc::new(table.clone()));
                 Ok(table)
             }
