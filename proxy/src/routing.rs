@@ -108,7 +108,7 @@ impl Routing {
             return Ok(table);
         }
         metrics::table_miss();
-        let request = LookupRequest { table_name: name.into(), ..Default::default() };
+        let request = Arc::new(LookupRequest { table_name: name.into(), ..Default::default() });
         if self.inner.tables.by_name(name).is_none() {
             return self.inner.ask_until(&request, deadline, || self.inner.tables.by_name(name)).await;
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynamodb::table::TableDescriptor;
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use routing::{Learned, Route};
+use tokio::sync::mpsc;
 use tracing::warn;
 use units::TableId;
 use wire::clock;
@@ -35,13 +35,25 @@ pub(super) enum Round {
 impl Inner {
     /// Sends the lookup to every server, and waits for none.
     pub(super) fn ask_in_background(self: &Arc<Self>, request: &Arc<LookupRequest>) {
+        self.send(request, BACKGROUND_DEADLINE, || |_exists| {});
+    }
+
+    /// Sends the lookup to every server. Each answer is taken into the caches; then what `on_answer` made
+    /// for it is told whether the table exists.
+    fn send<F: FnOnce(bool) + Send + 'static>(
+        self: &Arc<Self>,
+        request: &Arc<LookupRequest>,
+        deadline: Duration,
+        on_answer: impl Fn() -> F,
+    ) {
         for server in &self.servers {
-            let inner = Arc::clone(self);
-            let asked = Arc::clone(request);
-            let sent = server.call_detached::<Lookup>(request, BACKGROUND_DEADLINE, move |answer| {
+            let (inner, asked, tell) = (Arc::clone(self), Arc::clone(request), on_answer());
+            let sent = server.call_detached::<Lookup>(request, deadline, move |answer| {
                 // No answer is not news: the connection reconnects, and the other server answers.
                 if let Ok(answer) = answer {
+                    let exists = answer.table_exists;
                     inner.absorb(&asked, answer);
+                    tell(exists);
                 }
             });
             if sent == Err(CallError::QueueFull) {
@@ -53,8 +65,8 @@ impl Inner {
     /// Asks every server, in rounds, until `found` sees in the caches what is wanted; each answer is
     /// taken into the caches first.
     pub(super) async fn ask_until<T>(
-        &self,
-        request: &LookupRequest,
+        self: &Arc<Self>,
+        request: &Arc<LookupRequest>,
         deadline: Duration,
         found: impl Fn() -> Option<T>,
     ) -> Result<T, RoutingError> {
@@ -74,22 +86,28 @@ impl Inner {
         }
     }
 
-    /// Asks every server once; the first answer after which `found` is satisfied wins.
+    /// Asks every server once; the first answer after which `found` is satisfied wins. The others are
+    /// not called back: their servers do the same work as for a hit.
     pub(super) async fn ask_round<T>(
-        &self,
-        request: &LookupRequest,
+        self: &Arc<Self>,
+        request: &Arc<LookupRequest>,
         deadline: Duration,
         found: impl Fn() -> Option<T>,
     ) -> Result<T, Round> {
-        let mut answers: FuturesUnordered<_> =
-            self.servers.iter().map(|server| server.call::<Lookup>(request, deadline)).collect();
+        // Never full: each server answers once. It ends when every call has, or has failed.
+        let (sender, mut answers) = mpsc::channel(self.servers.len().max(1));
+        self.send(request, deadline, || {
+            let sender = sender.clone();
+            move |exists| {
+                let _nobody_waits = sender.try_send(exists);
+            }
+        });
+        drop(sender);
         let mut round = Round::Nothing;
-        while let Some(answer) = answers.next().await {
-            let Ok(answer) = answer else { continue };
-            if !answer.table_exists {
+        while let Some(exists) = answers.recv().await {
+            if !exists {
                 round = Round::NoTable;
             }
-            self.absorb(request, answer);
             if let Some(wanted) = found() {
                 return Ok(wanted);
             }

@@ -1,1 +1,349 @@
+//! Routing against MemDS servers over real sockets.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ::routing::{KeyRange, Member, MemberKind, RouteVersion};
+use dynamodb::table::{Billing, KeyAttribute, KeySchema, KeyType, ProvisionedThroughput};
+use tokio::net::TcpListener;
+use units::{NodeId, PartitionId, Term, Zone};
+use wire::method::{Lookup, Method, PushRoutes, PushTables};
+use wire::proto::routing as proto;
+use wire::transport::{Failure, Incoming, Responder, Service};
+
+use super::*;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+/// For what must fail: long enough for a round, short enough for a test.
+const SHORT: Duration = Duration::from_millis(400);
+
+#[tokio::test]
+async fn a_miss_waits_for_the_first_of_two_servers() {
+    let stage = Stage::start().await;
+    stage.first.knows(&table("orders", 1), &[route(1)]).await;
+    // The other server answers nothing: it is not there.
+    let routing = stage.routing([stage.first.address(), unused_address().await]);
+
+    let table = routing.table("orders", DEADLINE).await.unwrap();
+    let found = routing.route(&table, &key(), DEADLINE).await.unwrap();
+
+    assert_eq!(*found, route(1));
+    stage.stop(routing).await;
+}
+
+#[tokio::test]
+async fn hits_and_misses_send_the_same_lookups_to_both_servers() {
+    let (one, other) = (Counting::start().await, Counting::start().await);
+    let shutdown = CancellationToken::new();
+    let config =
+        RoutingConfig { memds: vec![one.address.clone(), other.address.clone()], cached_routes: 100 };
+    let routing = Routing::open(&config, shutdown.clone());
+    let table = table("orders", 1);
+
+    for requests in 1..=50 {
+        routing.route(&table, &key(), DEADLINE).await.unwrap();
+        // The miss takes the first answer; the other lookup is sent all the same.
+        until(|| one.lookups() == requests && other.lookups() == requests).await;
+    }
+
+    shutdown.cancel();
+    routing.closed().await;
+}
+
+#[tokio::test]
+async fn what_is_cached_outlives_an_outage_of_every_server() {
+    let stage = Stage::start().await;
+    stage.first.knows(&table("orders", 1), &[route(1)]).await;
+    let routing = stage.routing([stage.first.address(), stage.second.address()]);
+    let table = routing.table("orders", DEADLINE).await.unwrap();
+    routing.route(&table, &key(), DEADLINE).await.unwrap();
+
+    stage.servers_end();
+
+    let table = routing.table("orders", SHORT).await.unwrap();
+    assert_eq!(*routing.route(&table, &key(), SHORT).await.unwrap(), route(1));
+    assert_eq!(routing.table("unknown", SHORT).await, Err(RoutingError::Unavailable));
+    stage.stop(routing).await;
+}
+
+#[tokio::test]
+async fn only_a_server_with_the_whole_catalog_denies_a_table() {
+    let stage = Stage::start().await;
+    let routing = stage.routing([stage.first.address(), stage.second.address()]);
+    assert_eq!(routing.table("orders", SHORT).await, Err(RoutingError::Unavailable));
+
+    stage.first.push_tables(&[], true, 1).await;
+
+    assert_eq!(routing.table("orders", DEADLINE).await, Err(RoutingError::NotFound));
+    stage.stop(routing).await;
+}
+
+#[tokio::test]
+async fn the_lookups_of_hits_bring_newer_routes_and_descriptors() {
+    let stage = Stage::start().await;
+    stage.first.knows(&table("orders", 1), &[route(1)]).await;
+    let routing = stage.routing([stage.first.address(), stage.second.address()]);
+    let first = routing.table("orders", DEADLINE).await.unwrap();
+    assert_eq!(*routing.route(&first, &key(), DEADLINE).await.unwrap(), route(1));
+
+    stage.first.knows(&table("orders", 2), &[route(2)]).await;
+
+    eventually(async || {
+        let table = routing.table("orders", DEADLINE).await.unwrap();
+        let found = routing.route(&table, &key(), DEADLINE).await.unwrap();
+        table.version == 2 && *found == route(2)
+    })
+    .await;
+    stage.stop(routing).await;
+}
+
+#[tokio::test]
+async fn a_removed_table_is_forgotten() {
+    let stage = Stage::start().await;
+    stage.first.knows(&table("orders", 1), &[route(1)]).await;
+    stage.second.knows(&table("orders", 1), &[route(1)]).await;
+    let routing = stage.routing([stage.first.address(), stage.second.address()]);
+    let table = routing.table("orders", DEADLINE).await.unwrap();
+    routing.route(&table, &key(), DEADLINE).await.unwrap();
+
+    stage.first.push_tables(&[], true, 9).await;
+    stage.second.push_tables(&[], true, 9).await;
+
+    eventually(async || routing.route(&table, &key(), DEADLINE).await == Err(RoutingError::NotFound)).await;
+    assert_eq!(routing.table("orders", DEADLINE).await, Err(RoutingError::NotFound));
+    stage.stop(routing).await;
+}
+
+#[tokio::test]
+async fn an_older_redirect_changes_nothing_and_a_newer_one_is_taken() {
+    let stage = Stage::start().await;
+    stage.first.knows(&table("orders", 1), &[route(5)]).await;
+    let routing = stage.routing([stage.first.address(), stage.second.address()]);
+    let table = routing.table("orders", DEADLINE).await.unwrap();
+    routing.route(&table, &key(), DEADLINE).await.unwrap();
+
+    routing.learn(route(4));
+    assert_eq!(*routing.route(&table, &key(), DEADLINE).await.unwrap(), route(5));
+    routing.learn(route(6));
+    assert_eq!(*routing.route(&table, &key(), DEADLINE).await.unwrap(), route(6));
+    stage.stop(routing).await;
+}
+
+#[tokio::test]
+async fn a_refresh_waits_for_a_server_that_knows_better() {
+    let stage = Stage::start().await;
+    stage.first.knows(&table("orders", 1), &[route(1)]).await;
+    stage.second.knows(&table("orders", 1), &[]).await;
+    let routing = stage.routing([stage.first.address(), stage.second.address()]);
+    let table = routing.table("orders", DEADLINE).await.unwrap();
+    assert_eq!(*routing.route(&table, &key(), DEADLINE).await.unwrap(), route(1));
+
+    // Only the second server has heard of the change; the first answers with what is known.
+    stage.second.push_routes(&[route(2)]).await;
+
+    assert_eq!(*routing.refresh(&table, &key(), DEADLINE).await.unwrap(), route(2));
+    stage.stop(routing).await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_being_created_is_looked_up_again() {
+    let stage = Stage::start().await;
+    let creating = TableDescriptor { status: TableStatus::Creating, ..table("orders", 1) };
+    stage.first.knows(&creating, &[]).await;
+    let routing = stage.routing([stage.first.address(), stage.second.address()]);
+    assert_eq!(routing.table("orders", DEADLINE).await.unwrap().status, TableStatus::Creating);
+
+    stage.first.knows(&table("orders", 2), &[]).await;
+
+    assert_eq!(routing.table("orders", DEADLINE).await.unwrap().status, TableStatus::Active);
+    stage.stop(routing).await;
+}
+
+#[tokio::test]
+async fn the_nodes_addresses_follow_their_latest_start() {
+    let stage = Stage::start().await;
+    let routing = stage.routing([stage.first.address(), stage.second.address()]);
+    stage.first.push_node("127.0.0.1:1", 1).await;
+    let mut nodes = routing.watch_nodes();
+    nodes.wait_for(|nodes| !nodes.is_empty()).await.unwrap();
+
+    stage.second.push_node("127.0.0.1:2", 2).await;
+    // A route to an unknown node has the addresses asked for at once.
+    let elsewhere = Member { node: NodeId::new(99), zone: Zone::new(0), kind: MemberKind::Storage };
+    routing.learn(Route { members: vec![elsewhere], leader: None, ..route(1) });
+
+    nodes.wait_for(|nodes| nodes.get(NodeId::new(1)).unwrap().address == "127.0.0.1:2").await.unwrap();
+    stage.stop(routing).await;
+}
+
+/// Two MemDS servers.
+struct Stage {
+    first: Memds,
+    second: Memds,
+    shutdown: CancellationToken,
+}
+
+struct Memds {
+    handle: memds::Handle,
+    connection: Connection,
+    shutdown: CancellationToken,
+}
+
+impl Stage {
+    async fn start() -> Self {
+        Self { first: Memds::start().await, second: Memds::start().await, shutdown: CancellationToken::new() }
+    }
+
+    fn routing(&self, memds: [String; 2]) -> Routing {
+        Routing::open(&RoutingConfig { memds: memds.into(), cached_routes: 100 }, self.shutdown.clone())
+    }
+
+    fn servers_end(&self) {
+        self.first.shutdown.cancel();
+        self.second.shutdown.cancel();
+    }
+
+    async fn stop(self, routing: Routing) {
+        self.servers_end();
+        self.shutdown.cancel();
+        routing.closed().await;
+        drop(routing);
+        for server in [self.first, self.second] {
+            drop(server.connection);
+            server.handle.join().await.unwrap();
+        }
+    }
+}
+
+impl Memds {
+    async fn start() -> Self {
+        let shutdown = CancellationToken::new();
+        let config = memds::Config { listen: "127.0.0.1:0".parse().unwrap() };
+        let handle = memds::start(config, shutdown.clone()).await.unwrap();
+        let connection = Connection::open(&handle.address().to_string(), ConnectionConfig::named("test"));
+        Self { handle, connection, shutdown }
+    }
+
+    fn address(&self) -> String {
+        self.handle.address().to_string()
+    }
+
+    async fn knows(&self, table: &TableDescriptor, routes: &[Route]) {
+        self.push_tables(std::slice::from_ref(table), true, table.version).await;
+        self.push_routes(routes).await;
+    }
+
+    async fn push_tables(&self, tables: &[TableDescriptor], complete: bool, sequence: u64) {
+        let tables = tables.iter().map(|table| serde_json::to_vec(table).unwrap().into()).collect();
+        let push = proto::PushTables { tables, removed: vec![], complete, term: 1, sequence };
+        self.connection.call::<PushTables>(&push, DEADLINE).await.unwrap();
+    }
+
+    async fn push_routes(&self, routes: &[Route]) {
+        let push =
+            proto::PushRoutes { routes: routes.iter().map(Into::into).collect(), ..Default::default() };
+        self.connection.call::<PushRoutes>(&push, DEADLINE).await.unwrap();
+    }
+
+    async fn push_node(&self, address: &str, incarnation: u64) {
+        let node = Some(proto::Node { id: 1, zone: 0, address: address.into(), incarnation });
+        let push = proto::PushRoutes { node, ..Default::default() };
+        self.connection.call::<PushRoutes>(&push, DEADLINE).await.unwrap();
+    }
+}
+
+/// A server that counts the lookups that it answers.
+struct Counting {
+    address: String,
+    lookups: Arc<AtomicUsize>,
+    shutdown: CancellationToken,
+}
+
+struct CountingService(Arc<AtomicUsize>);
+
+impl Service for CountingService {
+    fn call(&self, request: Incoming, responder: Responder) {
+        if request.method != Lookup::NUMBER {
+            return responder.fail(Failure::UnknownMethod);
+        }
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let route = Some((&route(1)).into());
+        responder.answer::<Lookup>(&proto::LookupResponse { table: None, table_exists: true, route });
+    }
+}
+
+impl Counting {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (lookups, shutdown) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
+        let service = Arc::new(CountingService(Arc::clone(&lookups)));
+        tokio::spawn(wire::transport::serve(listener, service, shutdown.clone()));
+        Self { address, lookups, shutdown }
+    }
+
+    fn lookups(&self) -> usize {
+        self.lookups.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    eventually(async || condition()).await;
+}
+
+/// Looks again and again, for a while.
+async fn eventually(condition: impl AsyncFn() -> bool) {
+    let met = async {
+        while !condition().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, met).await.expect("in time");
+}
+
+/// An address that nobody listens on: taken, and given back.
+async fn unused_address() -> String {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
+}
+
+fn key() -> Bytes {
+    Bytes::from_static(b"some storage key")
+}
+
+fn route(term: u64) -> Route {
+    Route {
+        table: TableId::new(7),
+        partition: PartitionId::new(1),
+        range: KeyRange::default(),
+        members: vec![Member { node: NodeId::new(1), zone: Zone::new(0), kind: MemberKind::Storage }],
+        leader: Some(NodeId::new(1)),
+        version: RouteVersion { configuration: 1, term: Term::new(term) },
+    }
+}
+
+fn table(name: &str, version: u64) -> TableDescriptor {
+    TableDescriptor {
+        id: 7,
+        name: name.into(),
+        uuid: "00000000-0000-4000-8000-000000000000".into(),
+        arn: format!("arn:aws:dynamodb:us-east-1:000000000000:table/{name}"),
+        version,
+        status: TableStatus::Active,
+        keys: KeySchema { partition: KeyAttribute { name: "id".into(), kind: KeyType::S }, sort: None },
+        attribute_definitions: vec![],
+        billing: Billing::Provisioned(ProvisionedThroughput { read: 1, write: 1, ..Default::default() }),
+        created_at_ms: 0,
+        hash_seed: 0,
+        deletion_protection: false,
+        table_class: None,
+        tags: vec![],
+        partitions: 1,
+        item_count: 0,
+        size_bytes: 0,
+    }
+}
