@@ -521,6 +521,8 @@ impl Group {
             self.transfer_if_possible(shared);
         } else if shared.draining {
             self.transfer_to_best(shared);
+        } else {
+            self.begin_anew_after_failed_transfer(shared);
         }
         self.refresh(shared);
         self.sleep_if_idle(shared);
@@ -557,6 +559,26 @@ impl Group {
         self.transfer_wanted = None;
         self.refresh(shared);
         self.raw.transfer_leader(to.get());
+    }
+
+    /// A transfer that came to nothing leaves a leader that may not use a lease in its term: it stands for
+    /// the next one, without a pre-vote, as the chosen successor would have done. No other lease can be
+    /// in the way, since its own was the last.
+    fn begin_anew_after_failed_transfer(&mut self, shared: &mut Shared) {
+        let given_up = self.reign.as_ref().is_some_and(|reign| reign.lease_given_up);
+        if !given_up || self.raw.raft.lead_transferee.is_some() || self.raw.raft.has_pending_conf() {
+            return;
+        }
+        let me = shared.me().get();
+        let term = self.raw.raft.term;
+        self.raw.raft.become_follower(term, 0);
+        let mut stand = eraftpb::Message::default();
+        stand.set_msg_type(MessageType::MsgTimeoutNow);
+        (stand.from, stand.to, stand.term) = (me, me, term);
+        if self.raw.raft.step(stand).is_ok() && self.raw.raft.term == term + 1 {
+            self.handed_over = Some(Term::new(term + 1));
+        }
+        self.note_transition(shared);
     }
 
     // ---- refill ------------------------------------------------------------------------------------

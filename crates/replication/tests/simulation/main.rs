@@ -8,7 +8,7 @@ mod disk;
 mod world;
 
 use replication::SeededBug;
-use world::{Plan, World};
+use world::{Plan, World, focus};
 
 /// Seeds per run. A failure names its seed; run it alone with `World::run(Plan::chaos(SEED))`.
 const SEEDS: u64 = 60;
@@ -65,45 +65,58 @@ fn a_group_of_one_serves_at_once() {
     assert!(took.as_millis() <= 200, "{took:?}");
 }
 
-fn is_caught(bug: SeededBug) {
-    let caught = (0..200).any(|seed| {
-        let plan = Plan { bug: Some(bug), ..Plan::chaos(1000 + seed) };
-        World::run(plan).violation.is_some()
+fn is_caught(bug: SeededBug, focus: &'static [u32]) {
+    let caught = (0..200).find_map(|seed| {
+        let plan = Plan { bug: Some(bug), focus, ..Plan::chaos(1000 + seed) };
+        World::run(plan).violation.map(|violation| (seed, violation))
     });
-    assert!(caught, "{bug:?} went unnoticed");
+    println!("{bug:?}: {caught:?}");
+    assert!(caught.is_some(), "{bug:?} went unnoticed");
+}
+
+#[test]
+fn probe() {
+    let from: u64 = std::env::var("FROM").unwrap().parse().unwrap();
+    let to: u64 = std::env::var("TO").unwrap().parse().unwrap();
+    for seed in from..to {
+        let outcome = World::run(Plan::chaos(seed));
+        if let Some(violation) = outcome.violation {
+            println!("seed {seed}: {violation}");
+        }
+    }
 }
 
 #[test]
 fn acknowledging_before_persisting_is_caught() {
-    is_caught(SeededBug::AcknowledgeBeforePersist);
+    is_caught(SeededBug::AcknowledgeBeforePersist, focus::CRASHES);
 }
 
 #[test]
 fn skipping_the_wait_for_the_old_lease_is_caught() {
-    is_caught(SeededBug::SkipLeaseWait);
+    is_caught(SeededBug::SkipLeaseWait, focus::CUTS);
 }
 
 #[test]
 fn forgetting_votes_is_caught() {
-    is_caught(SeededBug::ForgetVotes);
+    is_caught(SeededBug::ForgetVotes, focus::CRASHES);
 }
 
 #[test]
 fn voting_without_ones_data_is_caught() {
-    is_caught(SeededBug::VoteWhileWiped);
+    is_caught(SeededBug::VoteWhileWiped, focus::WIPES);
 }
 
 #[test]
 fn keeping_the_lease_in_a_transfer_is_caught() {
-    is_caught(SeededBug::KeepLeaseInTransfer);
+    is_caught(SeededBug::KeepLeaseInTransfer, focus::TRANSFERS);
 }
 
 #[test]
 fn ignoring_revocations_is_caught() {
-    is_caught(SeededBug::IgnoreRevocations);
+    is_caught(SeededBug::IgnoreRevocations, focus::MUFFLES);
 }
 
 #[test]
 fn counting_unconfirmed_members_is_caught() {
-    is_caught(SeededBug::CountUnconfirmed);
+    is_caught(SeededBug::CountUnconfirmed, focus::MUFFLES);
 }

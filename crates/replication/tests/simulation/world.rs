@@ -1,7 +1,8 @@
 //! Nodes, network, clocks, clients and faults, in one event queue.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use replication::wal::{Log, LogOptions};
 use replication::{
-    Effects, Envelope, GroupMessage, NodeConfig, NodeCore, PersistSequence, Position, ReadToken, Recovered,
+    Effects, Envelope, GroupMessage, LeaseView, NodeConfig, NodeCore, PersistSequence, Position, ReadToken, Recovered,
     SeededBug, SnapshotPosition,
 };
 use units::{Epoch, LogIndex, NodeId, PartitionId, Term, Timestamp};
@@ -29,6 +30,17 @@ pub(crate) struct Plan {
     /// How long everything may take to be well again.
     pub(crate) calm: Duration,
     pub(crate) bug: Option<SeededBug>,
+    /// Faults that are drawn every second time; any otherwise.
+    pub(crate) focus: &'static [u32],
+}
+
+/// Numbers of faults to focus on; see `World::fault`.
+pub(crate) mod focus {
+    pub(crate) const CUTS: &[u32] = &[0, 1, 2, 3, 10];
+    pub(crate) const CRASHES: &[u32] = &[7, 8, 8, 13];
+    pub(crate) const WIPES: &[u32] = &[2, 3, 8, 9, 9];
+    pub(crate) const TRANSFERS: &[u32] = &[2, 3, 14, 14, 14];
+    pub(crate) const MUFFLES: &[u32] = &[3, 8, 15, 15, 15];
 }
 
 impl Plan {
@@ -37,9 +49,10 @@ impl Plan {
             seed,
             nodes: if seed % 5 == 4 { 5 } else { 3 },
             groups: 2,
-            faults: Duration::from_secs(25),
-            calm: Duration::from_secs(15),
+            faults: Duration::from_secs(20),
+            calm: Duration::from_secs(12),
             bug: None,
+            focus: &[],
         }
     }
 
@@ -67,6 +80,7 @@ pub(crate) struct Reached {
     pub(crate) transfers: u64,
     pub(crate) torn_tails: u64,
     pub(crate) segments_removed: u64,
+    pub(crate) muffled: u64,
 }
 
 impl Reached {
@@ -79,6 +93,7 @@ impl Reached {
         self.transfers += other.transfers;
         self.torn_tails += other.torn_tails;
         self.segments_removed += other.segments_removed;
+        self.muffled += other.muffled;
     }
 
     pub(crate) fn all(&self) -> bool {
@@ -91,6 +106,7 @@ impl Reached {
             self.transfers,
             self.torn_tails,
             self.segments_removed,
+            self.muffled,
         ]
         .iter()
         .all(|count| *count > 0)
@@ -120,6 +136,7 @@ struct Node {
 
 struct Live {
     core: NodeCore,
+    leases: BTreeMap<PartitionId, Arc<LeaseView>>,
     log: Log<Disk>,
     states: BTreeMap<PartitionId, State>,
     writing: Option<PersistSequence>,
@@ -168,7 +185,9 @@ pub(crate) struct World {
     next_event: u64,
     nodes: BTreeMap<NodeId, Node>,
     /// Links that lose everything, from → to.
-    cut: BTreeMap<(NodeId, NodeId), ()>,
+    cut: BTreeSet<(NodeId, NodeId)>,
+    /// Links that lose what groups say, and keep what nodes say.
+    muffled: BTreeSet<(NodeId, NodeId)>,
     loss: f64,
     clients_idle: bool,
     next_value: u64,
@@ -187,7 +206,8 @@ impl World {
             queue: BTreeMap::new(),
             next_event: 0,
             nodes: BTreeMap::new(),
-            cut: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            muffled: BTreeSet::new(),
             loss: 0.0,
             clients_idle: false,
             next_value: 1,
@@ -366,7 +386,7 @@ impl World {
             Event::Synced(node, incarnation) => self.synced(node, incarnation),
             Event::Snapshot { from, from_incarnation, to, to_incarnation, message, state } => {
                 let group = message.group;
-                let arrived = self.incarnation(to) == Some(to_incarnation) && !self.cut.contains_key(&(from, to));
+                let arrived = self.incarnation(to) == Some(to_incarnation) && !self.cut.contains(&(from, to));
                 if arrived {
                     self.nodes.get_mut(&to).unwrap().staged.insert(group, state);
                     self.with_core(to, |core, now| drop(core.snapshot_received(*message, now)));
@@ -497,7 +517,7 @@ impl World {
         let live = self.nodes.get_mut(&id).unwrap().live.as_mut().unwrap();
         let unacknowledged = std::mem::take(&mut live.unacknowledged);
         for (group, index, payload) in unacknowledged {
-            if live.core.lease(group).unwrap().serving() {
+            if live.leases[&group].serving() {
                 self.checks.acknowledged(group, index, payload);
             } else {
                 live.unacknowledged.push((group, index, payload));
@@ -595,7 +615,7 @@ impl World {
         };
         let seed = self.rng.random();
         let mut core = NodeCore::new(config, seed, now);
-        let options = LogOptions { segment_bytes: 64 << 10, salt: seed };
+        let options = LogOptions { segment_bytes: 16 << 10, salt: seed };
         let (log, mut recovered) = Log::open(node.disk.clone(), options).unwrap();
         assert_eq!(recovered.damage, Vec::new(), "no crash looks like damage");
         self.reached.torn_tails += u64::from(recovered.torn.is_some());
@@ -616,8 +636,10 @@ impl World {
             core.open_group(group, found, now);
         }
         node.wiped = false;
+        let leases = states.keys().map(|group| (*group, core.lease(*group).unwrap())).collect();
         node.live = Some(Live {
             core,
+            leases,
             log,
             states,
             writing: None,
@@ -638,15 +660,20 @@ impl World {
     fn transmit(&mut self, from: NodeId, to: NodeId, envelope: &Envelope) {
         let copies = if self.rng.random_bool(0.02) { 2 } else { 1 };
         for _ in 0..copies {
-            let lost = self.cut.contains_key(&(from, to)) || self.rng.random_bool(self.loss);
+            let lost = self.cut.contains(&(from, to)) || self.rng.random_bool(self.loss);
             // A connection ends with its process: what was under way to a dead one is gone.
             let Some(to_incarnation) = self.incarnation(to).filter(|_| !lost) else { continue };
+            let mut envelope = envelope.clone();
+            if self.muffled.contains(&(from, to)) {
+                self.reached.muffled += envelope.messages.len() as u64;
+                envelope.messages.clear();
+            }
             let delay = if self.loss > 0.0 && self.rng.random_bool(0.05) {
                 self.rng.random_range(MILLI..400 * MILLI)
             } else {
                 self.rng.random_range(MILLI / 5..3 * MILLI)
             };
-            self.after(delay, Event::Deliver { from, to, to_incarnation, envelope: envelope.clone() });
+            self.after(delay, Event::Deliver { from, to, to_incarnation, envelope });
         }
     }
 
@@ -674,7 +701,7 @@ impl World {
     fn propose(&mut self, node: NodeId, group: PartitionId) {
         let value = self.next_value;
         self.next_value += 1;
-        let size = self.rng.random_range(8..600);
+        let size = self.rng.random_range(8..200);
         let mut payload = value.to_be_bytes().to_vec();
         payload.resize(size, 7);
         let payload = Bytes::from(payload);
@@ -692,7 +719,7 @@ impl World {
         let node = self.nodes.get_mut(&id).unwrap();
         let now = node.clock.read(self.now);
         let live = node.live.as_mut().unwrap();
-        if live.core.lease(group).unwrap().is_valid(now) {
+        if live.leases[&group].is_valid(now) {
             self.reached.lease_reads += 1;
             self.checks.read(id, group, live.states[&group].at.index, seen, "lease");
         }
@@ -719,21 +746,28 @@ impl World {
         let other = nodes[self.rng.random_range(0..nodes.len())];
         let group = self.groups()[self.rng.random_range(0..self.groups().len())];
         let leader = self.holder(group).unwrap_or(one);
-        match self.rng.random_range(0..16) {
+        let mut fault = self.rng.random_range(0..17);
+        if !self.plan.focus.is_empty() && self.rng.random_bool(0.5) {
+            fault = self.plan.focus[self.rng.random_range(0..self.plan.focus.len())];
+        }
+        match fault {
             0 => {
-                self.cut.insert((one, other), ());
+                self.cut.insert((one, other));
             }
             1 => {
-                self.cut.insert((one, other), ());
-                self.cut.insert((other, one), ());
+                self.cut.insert((one, other));
+                self.cut.insert((other, one));
             }
             2 => {
                 for node in &nodes {
-                    self.cut.insert((leader, *node), ());
-                    self.cut.insert((*node, leader), ());
+                    self.cut.insert((leader, *node));
+                    self.cut.insert((*node, leader));
                 }
             }
-            3 | 4 => self.cut.clear(),
+            3 | 4 => {
+                self.cut.clear();
+                self.muffled.clear();
+            }
             5 => self.loss = self.rng.random_range(0.0..0.3),
             6 => self.loss = 0.0,
             7 => self.crash_for(one),
@@ -754,9 +788,14 @@ impl World {
                 self.reached.transfers += 1;
                 self.with_core(leader, |core, now| core.transfer_leadership(group, other, now));
             }
+            15 => {
+                self.muffled.insert((leader, other));
+                self.muffled.insert((other, leader));
+            }
             _ => {
                 self.clients_idle = !self.clients_idle;
-                for node in nodes {
+                let groups = self.groups();
+                for (node, group) in nodes.iter().flat_map(|node| groups.iter().map(|group| (*node, *group))) {
                     self.checkpoint(node, group);
                 }
             }
@@ -797,6 +836,7 @@ impl World {
 
     fn heal(&mut self) {
         self.cut.clear();
+        self.muffled.clear();
         self.loss = 0.0;
         self.clients_idle = false;
         self.queue.retain(|_, event| !matches!(event, Event::Fault));
@@ -815,7 +855,7 @@ impl World {
 
     fn holders(&self, group: PartitionId) -> Vec<NodeId> {
         let valid = |node: &&Node| {
-            let lease = node.live.as_ref().and_then(|live| live.core.lease(group));
+            let lease = node.live.as_ref().map(|live| &live.leases[&group]);
             lease.is_some_and(|lease| lease.is_valid(node.clock.read(self.now)))
         };
         self.nodes.values().filter(valid).map(|node| node.id).collect()
