@@ -131,11 +131,12 @@ impl NodeLoop {
 
     fn leadership(&mut self, change: LeadershipChange, now: Timestamp) {
         let Some(group) = self.groups.get_mut(&change.group) else { return };
-        if group.serving && !change.serving {
+        let serving = change.serving.then_some(change.term);
+        if group.serving.is_some() && group.serving != serving {
             metrics::leadership_lost();
             group.leadership_lost();
         }
-        group.serving = change.serving;
+        group.serving = serving;
         let leadership = Leadership { term: change.term, leader: change.leader, serving: change.serving };
         group.hosted.set_leadership(leadership);
         self.shared.route_changed(&group.hosted);

@@ -23,7 +23,7 @@ impl NodeLoop {
         let Some(group) = self.groups.get_mut(&partition) else {
             return request.reply.refuse(crate::StoreError::Unknown);
         };
-        if !group.serving {
+        if group.serving.is_none() {
             let elsewhere = request.hosted.lease.leader().is_some_and(|leader| leader != self.shared.node);
             if elsewhere {
                 return request.reply.refuse(redirect(&request.hosted));
@@ -53,12 +53,11 @@ impl NodeLoop {
             Err(error) => return reply.refuse(unreadable(&self.shared, partition, &error)),
         };
         let (outcome, effect) = evaluate::write(&operation, current, &self.shared.expressions);
-        let term = hosted.lease.term();
         let Some(effect) = effect else {
-            return match depends_on {
-                // It is true only if what it depends on comes true.
-                Some(index) => group.depends(Position { index, term }, outcome, reply),
-                None => self.answer_unchanged(partition, outcome, reply, now),
+            return match (depends_on, group.serving) {
+                // It is true only if what it depends on, proposed in this term, comes true.
+                (Some(index), Some(term)) => group.depends(Position { index, term }, outcome, reply),
+                _ => self.answer_unchanged(partition, outcome, reply, now),
             };
         };
         match self.core.propose(partition, effect.encode(), now) {

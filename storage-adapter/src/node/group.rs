@@ -28,8 +28,8 @@ pub(super) struct Group {
     reads: BTreeMap<LogIndex, Vec<Confirmed>>,
     /// Requests that wait for a leader to serve.
     pub(super) held: VecDeque<Request>,
-    /// This node serves the group, by the last change that was carried out.
-    pub(super) serving: bool,
+    /// The term in which this node serves the group, by the last change that was carried out.
+    pub(super) serving: Option<Term>,
 }
 
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Group {
             answers: BTreeMap::new(),
             reads: BTreeMap::new(),
             held: VecDeque::new(),
-            serving: false,
+            serving: None,
         }
     }
 

@@ -91,6 +91,10 @@ impl Inbox {
     }
 
     /// Takes a request, or gives it back: too many wait, or the loop has ended.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the request is given back as it came; it is moved either way"
+    )]
     pub(crate) fn offer(&self, request: Request) -> Result<(), Request> {
         {
             let mut state = self.state.lock();

@@ -10,6 +10,10 @@ use wire::transport::{Connection, ConnectionConfig};
 
 use super::replication_form;
 
+/// Bytes of entries in one envelope, beyond which the rest goes in another: many groups that catch up
+/// at once must not make a message that the transport refuses.
+const ENVELOPE_BYTES: usize = 4 << 20;
+
 /// The other nodes.
 #[derive(Debug)]
 pub(crate) struct Peers {
@@ -57,9 +61,34 @@ impl Peers {
         let known = self.known.read();
         let Some(peer) = known.get(&to) else { return };
         debug_assert_eq!(envelope.from_incarnation, self.incarnation);
-        let message = replication_form::envelope(self.node, envelope);
-        if let Err(error) = peer.connection.notify::<Replicate>(&message) {
-            tracing::debug!(%to, %error, "an envelope was not sent");
+        for part in split(envelope) {
+            let message = replication_form::envelope(self.node, part);
+            if let Err(error) = peer.connection.notify::<Replicate>(&message) {
+                tracing::debug!(%to, %error, "an envelope was not sent");
+            }
         }
     }
+
+    /// Whether any other node can be reached now.
+    pub(crate) fn any_connected(&self) -> bool {
+        self.known.read().values().any(|peer| peer.connection.is_connected())
+    }
+}
+
+/// The envelope in parts of bounded size, in order; all but the first carry messages only.
+fn split(mut envelope: Envelope) -> Vec<Envelope> {
+    let from_incarnation = envelope.from_incarnation;
+    let messages = std::mem::take(&mut envelope.messages);
+    let mut parts = vec![envelope];
+    let mut bytes = 0;
+    for message in messages {
+        let size: usize = message.entries.iter().map(|entry| entry.payload.len()).sum();
+        if bytes > 0 && bytes + size > ENVELOPE_BYTES {
+            parts.push(Envelope { from_incarnation, ..Envelope::default() });
+            bytes = 0;
+        }
+        bytes += size;
+        parts.last_mut().expect("there is a first part").messages.push(message);
+    }
+    parts
 }

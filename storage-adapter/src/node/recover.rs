@@ -66,7 +66,7 @@ pub(super) fn open(directory: &Path, node: NodeId, options: LogOptions) -> Resul
     }
     let incarnation = manifest.incarnation;
     let manifest = Mutex::new((manifest_file, manifest));
-    let files = NodeFiles { directory: directory.to_owned(), manifest, _lock: lock };
+    let files = NodeFiles { directory: directory.to_owned(), manifest, lock: Mutex::new(Some(lock)) };
     Ok(Folder { files, log, recovered, log_lost, incarnation })
 }
 

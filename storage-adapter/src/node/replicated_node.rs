@@ -160,7 +160,8 @@ impl ReplicatedNode {
     async fn hand_over(&self) {
         self.shared.inbox.push(Input::TransferAll);
         let until = wire::clock::now() + TRANSFER_PATIENCE;
-        while wire::clock::now() < until && self.leading().await > 0 {
+        // With nobody to reach there is nobody to hand over to: the last node of a fleet just stops.
+        while wire::clock::now() < until && self.shared.peers.any_connected() && self.leading().await > 0 {
             tokio::time::sleep(TRANSFER_POLL).await;
         }
     }
@@ -179,6 +180,10 @@ impl ReplicatedNode {
         let joined = tokio::task::spawn_blocking(move || thread.join()).await;
         if !matches!(joined, Ok(Ok(()))) {
             tracing::error!("the node's loop panicked");
+        }
+        // Answers may still be on their way out in tasks that share the node; the folder is free.
+        if let Some(files) = &self.shared.files {
+            drop(files.lock.lock().take());
         }
     }
 

@@ -52,8 +52,8 @@ struct RouteChanges {
 pub(crate) struct NodeFiles {
     pub(crate) directory: PathBuf,
     pub(crate) manifest: Mutex<(ManifestFile, Manifest)>,
-    /// Locked for as long as the node runs: no second process uses the folder.
-    pub(crate) _lock: std::fs::File,
+    /// Locked for as long as the node runs: nobody else uses the folder.
+    pub(crate) lock: Mutex<Option<std::fs::File>>,
 }
 
 impl NodeFiles {

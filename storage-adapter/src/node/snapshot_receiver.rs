@@ -85,6 +85,9 @@ pub(crate) async fn receive(shared: &Arc<Shared>, chunk: SnapshotChunk) -> Resul
 
 fn store(shared: &Shared, chunk: SnapshotChunk) -> Result<Option<Completed>, ChunkError> {
     let group = PartitionId::new(chunk.group);
+    if shared.stopping.is_cancelled() {
+        return Err(ChunkError::Refused("the node is stopping"));
+    }
     if chunk.keys.len() != chunk.values.len() || chunk.crc32c != chunk_crc(&chunk.keys, &chunk.values) {
         return Err(ChunkError::Refused("its checksum does not match"));
     }

@@ -278,6 +278,48 @@ async fn a_planned_stop_hands_leadership_over_without_an_election_timeout() {
     fleet.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_missed_more_than_the_log_keeps_gets_a_snapshot_over_its_old_file() {
+    let mut fleet = Fleet::start(3, small_limits(), false).await;
+    let value = "z".repeat(200);
+    for number in 0..200 {
+        fleet.execute(&put(number, &value)).await.unwrap();
+    }
+    let leader = fleet.leader().await;
+    let lagging = fleet.running().into_iter().find(|node| *node != leader).unwrap();
+    fleet.abort(lagging).await;
+    for number in 0..400 {
+        fleet.execute(&put(number, "newer")).await.unwrap();
+    }
+    fleet.execute(&delete(399)).await.unwrap();
+    fleet.restart(lagging).await;
+    fleet.until_read_on(lagging, &get(0, false), &Outcome::Item(Some(item(0, "newer")))).await;
+    fleet.until_read_on(lagging, &get(399, false), &Outcome::Item(None)).await;
+    fleet.abort(lagging).await;
+    fleet.restart(lagging).await;
+    fleet.until_read_on(lagging, &get(398, false), &Outcome::Item(Some(item(398, "newer")))).await;
+    fleet.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_eventual_read_goes_elsewhere_after_a_replica_could_not_serve_it() {
+    let mut fleet = Fleet::start(3, StorageLimits::default(), true).await;
+    fleet.execute(&put(1, "one")).await.unwrap();
+    let leader = fleet.leader().await;
+    let near = fleet.running().into_iter().find(|node| *node != leader).unwrap();
+    // Restarted without data and not assigned: it hosts nothing.
+    fleet.abort(near).await;
+    fleet.restart(near).await;
+    let client = fleet.client_near(near).await;
+    let route = fleet.route(leader);
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        answers.push(client.execute(&route, &get(1, false), PATIENCE).await);
+    }
+    assert_eq!(answers, [Err(StoreError::Unknown), Ok(Outcome::Item(Some(item(1, "one"))))]);
+    fleet.shutdown().await;
+}
+
 /// One random operation, by number so that the same goes to two stores.
 fn some_operation() -> impl Strategy<Value = Operation> {
     let number = 0..12_u64;

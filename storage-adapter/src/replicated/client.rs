@@ -1,13 +1,15 @@
 //! Sends each operation to the replica that may execute it, and types what comes back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use dynamodb::operation::{Operation, Outcome};
 use parking_lot::Mutex;
 use routing::{MemberKind, Route};
-use units::{NodeId, Zone};
+use units::{NodeId, Timestamp, Zone};
 use wire::method::Execute;
 use wire::transport::{CallError, Connection, ConnectionConfig, Failure};
 
@@ -15,6 +17,10 @@ use crate::{PartitionStore, StoreError, wire_form};
 
 /// When to come back to a node that is not connected or has too much to do.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
+
+/// How long eventually consistent reads go elsewhere after a node said that it cannot serve one: the
+/// caller's next attempt then finds another replica.
+const AVOIDANCE: Duration = Duration::from_secs(1);
 
 /// Where a storage node listens, as MemDS or the control plane says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,9 +36,26 @@ pub struct NodeAddress {
 pub struct ReplicatedStore {
     zone: Zone,
     name: String,
-    nodes: ArcSwap<BTreeMap<NodeId, Connection>>,
+    nodes: ArcSwap<BTreeMap<NodeId, Arc<Node>>>,
     /// Held while `nodes` is replaced.
     learning: Mutex<()>,
+}
+
+/// One storage node.
+#[derive(Debug)]
+struct Node {
+    connection: Connection,
+    avoid_until: AtomicU64,
+}
+
+impl Node {
+    fn is_avoided(&self, now: Timestamp) -> bool {
+        now.as_nanos() < self.avoid_until.load(Ordering::Relaxed)
+    }
+
+    fn avoid(&self, now: Timestamp) {
+        self.avoid_until.store((now + AVOIDANCE).as_nanos(), Ordering::Relaxed);
+    }
 }
 
 impl ReplicatedStore {
@@ -49,10 +72,11 @@ impl ReplicatedStore {
         let current = self.nodes.load_full();
         let mut newer = None;
         for NodeAddress { node, address } in nodes {
-            let known = current.get(&node).is_some_and(|connection| connection.address() == address);
+            let known = current.get(&node).is_some_and(|known| known.connection.address() == address);
             if !known && !address.is_empty() {
                 let connection = Connection::open(&address, ConnectionConfig::named(&self.name));
-                newer.get_or_insert_with(|| (*current).clone()).insert(node, connection);
+                let opened = Arc::new(Node { connection, avoid_until: AtomicU64::new(0) });
+                newer.get_or_insert_with(|| (*current).clone()).insert(node, opened);
             }
         }
         if let Some(newer) = newer {
@@ -63,32 +87,29 @@ impl ReplicatedStore {
     /// Whether a node is known, and where.
     #[must_use]
     pub fn address_of(&self, node: NodeId) -> Option<String> {
-        self.nodes.load().get(&node).map(|connection| connection.address().to_owned())
+        self.nodes.load().get(&node).map(|known| known.connection.address().to_owned())
     }
 
-    /// The connection to the replica that should execute.
-    fn choose(&self, route: &Route, operation: &Operation) -> Result<Connection, StoreError> {
+    /// The node whose replica should execute.
+    fn choose(&self, route: &Route, consistent: bool) -> Result<Arc<Node>, StoreError> {
         let nodes = self.nodes.load();
-        let consistent = match operation {
-            Operation::Get(get) => get.consistent,
-            Operation::Range(range) => range.consistent,
-            Operation::Put(_) | Operation::Update(_) | Operation::Delete(_) => true,
-        };
         if consistent {
             let leader = route.leader.ok_or(StoreError::Unknown)?;
             return nodes.get(&leader).cloned().ok_or(StoreError::Unknown);
         }
-        let replicas = route.members.iter().filter(|member| member.kind == MemberKind::Storage);
-        let mut best: Option<(u8, &Connection)> = None;
-        for member in replicas {
-            let Some(connection) = nodes.get(&member.node) else { continue };
-            // Own zone before others; what is connected before what is not.
-            let rank = u8::from(member.zone != self.zone) + 2 * u8::from(!connection.is_connected());
+        let now = wire::clock::now();
+        let mut best: Option<(u8, &Arc<Node>)> = None;
+        for member in route.members.iter().filter(|member| member.kind == MemberKind::Storage) {
+            let Some(node) = nodes.get(&member.node) else { continue };
+            // Who serves before who may not; among equals, the own zone.
+            let rank = u8::from(member.zone != self.zone)
+                + 2 * u8::from(node.is_avoided(now))
+                + 4 * u8::from(!node.connection.is_connected());
             if best.is_none_or(|(least, _)| rank < least) {
-                best = Some((rank, connection));
+                best = Some((rank, node));
             }
         }
-        best.map(|(_, connection)| connection.clone()).ok_or(StoreError::Unknown)
+        best.map(|(_, node)| Arc::clone(node)).ok_or(StoreError::Unknown)
     }
 }
 
@@ -99,12 +120,23 @@ impl PartitionStore for ReplicatedStore {
         operation: &Operation,
         deadline: Duration,
     ) -> Result<Outcome, StoreError> {
-        let connection = self.choose(route, operation)?;
+        let consistent = match operation {
+            Operation::Get(get) => get.consistent,
+            Operation::Range(range) => range.consistent,
+            Operation::Put(_) | Operation::Update(_) | Operation::Delete(_) => true,
+        };
+        let node = self.choose(route, consistent)?;
         let request = wire_form::request(route.table, route.partition, operation);
-        match connection.call::<Execute>(&request, deadline).await {
+        let answer = match node.connection.call::<Execute>(&request, deadline).await {
             Ok(response) => wire_form::outcome(response),
             Err(error) => Err(failure(&error, operation.is_write())),
+        };
+        let elsewhere_perhaps =
+            matches!(answer, Err(StoreError::Unavailable { .. } | StoreError::Corrupt | StoreError::Unknown));
+        if elsewhere_perhaps && !consistent {
+            node.avoid(wire::clock::now());
         }
+        answer
     }
 }
 

@@ -58,6 +58,24 @@ impl Fleet {
         fleet
     }
 
+    /// A client in `node`'s zone, connected to every running node.
+    pub(super) async fn client_near(&self, node: NodeId) -> ReplicatedStore {
+        let client = ReplicatedStore::new("near", zone(node));
+        let known = self.nodes.iter();
+        client.learn_nodes(
+            known.map(|(node, machine)| NodeAddress { node: *node, address: machine.address.clone() }),
+        );
+        for node in self.running() {
+            let probe = Operation::Get(dynamodb::operation::Get {
+                key: dynamodb::operation::StorageKey(bytes::Bytes::new()),
+                consistent: true,
+            });
+            // Any answer means that the connection is up.
+            let _any = client.execute(&self.route(node), &probe, PATIENCE).await;
+        }
+        client
+    }
+
     pub(super) fn running(&self) -> Vec<NodeId> {
         self.nodes.iter().filter(|(_, machine)| machine.handle.is_some()).map(|(node, _)| *node).collect()
     }
