@@ -57,6 +57,9 @@ const MAX_RETRIES: u32 = 3;
 /// (50, 100, 200 ms) fit into the request deadline many times.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long an invalid request waits for the word that its table has changed.
+const REFRESH_WITHIN: Duration = Duration::from_millis(100);
+
 /// The tiers that a request path works with.
 pub(crate) trait Tiers: Send + Sync + 'static {
     /// Who may sign.
@@ -129,12 +132,25 @@ impl<T: Tiers> RequestPath<T> {
     async fn steps(&self, operation: ApiOperation, request: &Received) -> Result<api::Answer, Failure> {
         let principal = self.authenticate(request).await?;
         let answered = self.decode_and_execute(operation, request, &principal).await;
-        // A cached descriptor can outlive its table, and another of the same name may exist by now: its
-        // keys are hashed anew, so the request is planned anew. Once: the second word is fresh.
-        match answered {
-            Err(Failure::TableGone) => self.decode_and_execute(operation, request, &principal).await,
-            answered => answered,
+        // A cached descriptor can outlive its table, and another of the same name may exist by now, with
+        // other keys, hashed anew. So the request is then planned anew: once, for that word is fresh.
+        let again = match &answered {
+            Err(Failure::TableGone) => true,
+            Err(Failure::Unfit { tables, .. }) => self.any_changed(tables).await,
+            _ => false,
+        };
+        if again { self.decode_and_execute(operation, request, &principal).await } else { answered }
+    }
+
+    /// Whether MemDS knows better than the cache what these tables are.
+    async fn any_changed(&self, tables: &[Arc<TableDescriptor>]) -> bool {
+        for table in tables {
+            let newest = self.metadata.refresh_table(&table.name, REFRESH_WITHIN).await;
+            if newest.is_ok_and(|newest| (newest.id, newest.version) != (table.id, table.version)) {
+                return true;
+            }
         }
+        false
     }
 
     async fn decode_and_execute(

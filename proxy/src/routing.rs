@@ -94,15 +94,15 @@ impl Routing {
 
     /// The table of this name: from the cache, else from the first MemDS server that knows it.
     ///
-    /// A table that is cached as `CREATING` is looked up again, since it may have become `ACTIVE`. What is
-    /// cached outlives an outage of MemDS; the lookups of [`route`](Self::route) keep it fresh.
+    /// A table that is cached as `CREATING` or `DELETING` is looked up again, since it may have become
+    /// `ACTIVE`, or made room for another. What is cached outlives an outage of MemDS; the lookups of [`route`](Self::route) keep it fresh.
     ///
     /// # Errors
     /// `NotFound` when the catalog has none, `Unavailable` when nobody answers within `deadline`.
     pub async fn table(&self, name: &str, deadline: Duration) -> Result<Arc<TableDescriptor>, RoutingError> {
         let usable = || {
             let table = self.inner.tables.by_name(name)?;
-            (table.status != TableStatus::Creating).then_some(table)
+            matches!(table.status, TableStatus::Active | TableStatus::Updating).then_some(table)
         };
         if let Some(table) = usable() {
             return Ok(table);
@@ -119,6 +119,31 @@ impl Routing {
                 lookup::Round::Nothing => RoutingError::Unavailable,
             }),
         }
+    }
+
+    /// The newest word on the table of this name that any MemDS server has: for a caller whose request
+    /// does not fit the cached descriptor.
+    ///
+    /// # Errors
+    /// `NotFound` when the catalog has none, `Unavailable` when there is no answer within `deadline`.
+    pub async fn refresh_table(
+        &self,
+        name: &str,
+        deadline: Duration,
+    ) -> Result<Arc<TableDescriptor>, RoutingError> {
+        let request = Arc::new(LookupRequest { table_name: name.into(), ..Default::default() });
+        let before = self.inner.tables.by_name(name);
+        let newer = || self.inner.tables.by_name(name).filter(|table| Some(table) != before.as_ref());
+        match self.inner.ask_round(&request, deadline, newer).await {
+            Ok(table) => Ok(table),
+            Err(lookup::Round::NoTable) => Err(RoutingError::NotFound),
+            Err(lookup::Round::Nothing) => before.ok_or(RoutingError::Unavailable),
+        }
+    }
+
+    /// Takes in a descriptor from the control plane, if it is newer than what is known.
+    pub fn learn_table(&self, table: TableDescriptor) {
+        self.inner.tables.learn(table);
     }
 
     /// The route of the partition of `table` that holds `key`: from the cache, else from the first MemDS
@@ -205,7 +230,7 @@ fn lookup_of(table: &TableDescriptor, key: &Bytes) -> Arc<LookupRequest> {
     Arc::new(LookupRequest {
         table_name: table.name.clone(),
         table: table.id,
-        key: key.clone(),
+        key: Some(key.clone()),
         known_table_version: table.version,
     })
 }

@@ -20,7 +20,9 @@ impl<T: Tiers> RequestPath<T> {
         deadline: Deadline,
     ) -> Result<Answer, Failure> {
         let tables = self.described(request.table_names(), deadline).await?;
-        let (operations, reply) = request.plan(&references(&tables))?;
+        let planned = request.plan(&references(&tables));
+        let (operations, reply) =
+            planned.map_err(|error| Failure::Unfit { error, tables: tables.clone() })?;
         Ok(reply.answer(self.side_by_side(&tables, &operations, deadline).await?))
     }
 
@@ -30,7 +32,9 @@ impl<T: Tiers> RequestPath<T> {
         deadline: Deadline,
     ) -> Result<Answer, Failure> {
         let tables = self.described(request.table_names(), deadline).await?;
-        let (operations, reply) = request.plan(&references(&tables))?;
+        let planned = request.plan(&references(&tables));
+        let (operations, reply) =
+            planned.map_err(|error| Failure::Unfit { error, tables: tables.clone() })?;
         Ok(reply.answer(self.side_by_side(&tables, &operations, deadline).await?))
     }
 

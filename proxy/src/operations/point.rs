@@ -1,6 +1,7 @@
 //! `GetItem`, `PutItem`, `UpdateItem`, `DeleteItem`: one operation on one partition.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use dynamodb::api::{Answer, PointPlan, PointRequest};
 
@@ -13,7 +14,9 @@ impl<T: Tiers> RequestPath<T> {
         deadline: Deadline,
     ) -> Result<Answer, Failure> {
         let table = self.table(request.table_name(), deadline).await?;
-        let PointPlan { operation, reply } = request.plan(&table)?;
+        let planned = request.plan(&table);
+        let PointPlan { operation, reply } =
+            planned.map_err(|error| Failure::Unfit { error, tables: vec![Arc::clone(&table)] })?;
         let key = &operation.routing_key().0;
         let (outcome, _) = self.execute(&table, key, |_| Cow::Borrowed(&operation), deadline).await?;
         Ok(reply.answer(outcome))

@@ -1,6 +1,7 @@
 //! `Query` and `Scan`: reads partition after partition until the page is full or the range ends.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use dynamodb::api::{Answer, RangeRequest};
 use dynamodb::operation::{Operation, Outcome};
@@ -16,7 +17,8 @@ impl<T: Tiers> RequestPath<T> {
         deadline: Deadline,
     ) -> Result<Answer, Failure> {
         let table = self.table(request.table_name(), deadline).await?;
-        let mut walk = request.plan(&table)?;
+        let planned = request.plan(&table);
+        let mut walk = planned.map_err(|error| Failure::Unfit { error, tables: vec![Arc::clone(&table)] })?;
         let mut left = deadline;
         while let Some(key) = walk.routing_key() {
             if left.whole().is_zero() {

@@ -10,7 +10,7 @@ use dynamodb::table::{NewTable, TableChange, TableDescriptor};
 use hyper::header::HeaderValue;
 use units::MilliUnits;
 
-use crate::request_path::{Deadline, Failure, RequestPath, Tiers};
+use crate::request_path::{Deadline, Failure, Metadata, RequestPath, Tiers};
 
 /// What the control plane is asked to do with one table.
 #[derive(Clone, Debug)]
@@ -86,7 +86,10 @@ impl<T: Tiers> RequestPath<T> {
             }
         };
         let table = self.tables.command(principal, command, deadline).await?;
-        Ok(free(table_body(member, &table)))
+        let body = table_body(member, &table);
+        // Whoever was told so by this proxy finds its next request answered accordingly.
+        self.metadata.learn_table(table);
+        Ok(free(body))
     }
 
     async fn list_tables(

@@ -1,6 +1,9 @@
 //! Why a request has no outcome, and what its client is told: the one place that maps to exceptions.
 
+use std::sync::Arc;
+
 use dynamodb::error::{ApiError, ErrorKind};
+use dynamodb::table::TableDescriptor;
 
 use super::gate::Throttle;
 use crate::http::{Answer, exception};
@@ -11,6 +14,13 @@ use crate::routing::RoutingError;
 pub(crate) enum Failure {
     /// The request is wrong, or refused.
     Exception(ApiError),
+    /// The request does not fit its tables as they are cached.
+    Unfit {
+        /// What the client is told if they are still so.
+        error: ApiError,
+        /// The tables.
+        tables: Vec<Arc<TableDescriptor>>,
+    },
     /// The table that was planned for is gone; another of its name may have taken its place.
     TableGone,
     /// There was no capacity.
@@ -43,7 +53,7 @@ impl Failure {
 
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            Self::Exception(error) => error.kind,
+            Self::Exception(error) | Self::Unfit { error, .. } => error.kind,
             Self::TableGone => ErrorKind::ResourceNotFound,
             Self::Throttled(throttle) => throttle.kind(),
             Self::Unavailable => ErrorKind::ServiceUnavailable,
@@ -55,7 +65,7 @@ impl Failure {
     /// batch.
     pub(crate) fn into_error(self) -> ApiError {
         match self {
-            Self::Exception(error) => error,
+            Self::Exception(error) | Self::Unfit { error, .. } => error,
             Self::TableGone => ApiError::table_not_found(),
             Self::Throttled(throttle) => throttle.error(),
             Self::Unavailable => {

@@ -19,6 +19,16 @@ pub(crate) trait Metadata: Send + Sync + 'static {
         deadline: Duration,
     ) -> impl Future<Output = Result<Arc<TableDescriptor>, RoutingError>> + Send;
 
+    /// The table of this name, not from a cache.
+    fn refresh_table(
+        &self,
+        name: &str,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<Arc<TableDescriptor>, RoutingError>> + Send;
+
+    /// Takes in a table from the control plane.
+    fn learn_table(&self, table: TableDescriptor);
+
     /// The route of the partition that holds `key`.
     fn route(
         &self,
@@ -46,6 +56,18 @@ impl Metadata for Routing {
         deadline: Duration,
     ) -> impl Future<Output = Result<Arc<TableDescriptor>, RoutingError>> + Send {
         Self::table(self, name, deadline)
+    }
+
+    fn refresh_table(
+        &self,
+        name: &str,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<Arc<TableDescriptor>, RoutingError>> + Send {
+        Self::refresh_table(self, name, deadline)
+    }
+
+    fn learn_table(&self, table: TableDescriptor) {
+        Self::learn_table(self, table);
     }
 
     fn route(

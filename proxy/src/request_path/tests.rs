@@ -315,3 +315,19 @@ async fn a_table_that_replaced_another_is_found_behind_a_stale_cache() {
     weir.fail_next([StoreError::Unknown]);
     weir.refused("PutItem", &put, ErrorKind::ResourceNotFound).await;
 }
+
+#[tokio::test]
+async fn a_request_that_fits_the_tables_new_keys_is_not_refused_for_the_old_ones() {
+    let weir = weir_with_t().await;
+    weir.cache("tab");
+    weir.ok("DeleteTable", &json!({"TableName": "tab"})).await;
+    let create = json!({
+        "TableName": "tab", "BillingMode": "PAY_PER_REQUEST",
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+    });
+    weir.ok("CreateTable", &create).await;
+    weir.ok("PutItem", &json!({"TableName": "tab", "Item": {"id": {"S": "a"}}})).await;
+    let unfit = json!({"TableName": "tab", "Item": item("a", 1)});
+    weir.refused("PutItem", &unfit, ErrorKind::Validation).await;
+}

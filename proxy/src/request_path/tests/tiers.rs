@@ -179,6 +179,12 @@ impl Metadata for Catalog {
         self.tables.lock().get(name).cloned().ok_or(RoutingError::NotFound)
     }
 
+    async fn refresh_table(&self, name: &str, _: Duration) -> Result<Arc<TableDescriptor>, RoutingError> {
+        self.tables.lock().get(name).cloned().ok_or(RoutingError::NotFound)
+    }
+
+    fn learn_table(&self, _: TableDescriptor) {}
+
     async fn route(
         &self,
         table: &TableDescriptor,
