@@ -44,9 +44,8 @@ impl MemdsService {
             self.metrics.no_table.increment(1);
             return Ok(proto::LookupResponse::default());
         };
-        // No storage key is empty: an empty key asks for the table alone.
-        let route = if request.key.is_empty() { None } else { now.route(table.id, &request.key) };
-        if route.is_some() || request.key.is_empty() {
+        let route = request.key.as_ref().and_then(|key| now.route(table.id, key));
+        if route.is_some() || request.key.is_none() {
             self.metrics.found.increment(1);
         } else {
             self.metrics.no_route.increment(1);

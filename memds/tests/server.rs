@@ -23,8 +23,10 @@ async fn a_lookup_finds_the_partition_that_holds_the_key() {
 
     let low = server.lookup(&by_name("orders", b"a")).await.unwrap();
     let high = server.lookup(&by_name("orders", b"m")).await.unwrap();
+    let first = server.lookup(&by_name("orders", b"")).await.unwrap();
 
     assert_eq!((low.route.unwrap().partition, high.route.unwrap().partition), (1, 2));
+    assert_eq!(first.route.unwrap().partition, 1, "a scan starts at the empty key");
     assert!(low.table.is_some());
     server.stop().await;
 }
@@ -133,7 +135,7 @@ impl Server {
 }
 
 fn by_name(name: &str, key: &'static [u8]) -> LookupRequest {
-    LookupRequest { table_name: name.into(), key: key.into(), ..Default::default() }
+    LookupRequest { table_name: name.into(), key: Some(key.into()), ..Default::default() }
 }
 
 /// The part of a descriptor that MemDS reads; the rest is the proxies'.

@@ -105,6 +105,7 @@ impl Layout {
         let mut put = |key: &str, value: toml::Value| config.insert(key.to_owned(), value);
         let list = |tier| toml::Value::from(self.addresses(tier));
         let number = i64::try_from(index).unwrap_or(i64::MAX);
+        let proxies = i64::try_from(self.of("proxy").count()).unwrap_or(i64::MAX);
         put("listen", spec.listen.clone().into());
         put("admin", toml::Table::from_iter([("listen".to_owned(), spec.admin.clone().into())]).into());
         match spec.tier {
@@ -113,8 +114,10 @@ impl Layout {
                 put("control", list("control"));
                 put("memds", list("memds"));
                 put("gac", list("gac"));
+                put("expected_proxies", proxies.into());
             }
             "gac" => {
+                put("expected_proxies", proxies.into());
                 put("control", list("control"));
             }
             "storage" => {

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -27,8 +28,10 @@ class Weir:
         command += ["--data-dir", str(data_dir)] if data_dir else ["--ephemeral"]
         if credentials:
             command += ["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]
+        # A file, not a pipe: a pipe that nobody reads would stop the process once it is full.
+        self.log = tempfile.TemporaryFile(mode="w+")
         self.process = subprocess.Popen(
-            command + list(arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command + list(arguments), stdout=subprocess.PIPE, stderr=self.log, text=True
         )
         self.output = []
         self.endpoint = self._await_line(r"endpoint\s+(http://\S+)")
@@ -43,7 +46,12 @@ class Weir:
             self.output.append(line)
             if found := re.search(pattern, line):
                 return found.group(1)
-        raise RuntimeError(f"weir ended: {self.process.wait()}\n{self.process.stderr.read()}")
+        raise RuntimeError(f"weir ended: {self.process.wait()}\n{self.logged()}")
+
+    def logged(self):
+        """What it has written to stderr."""
+        self.log.seek(0)
+        return self.log.read()
 
     def client(self, **options):
         return client(self.endpoint, **options)
@@ -69,7 +77,7 @@ class Weir:
         if self.process.poll() is None:
             self.kill()
         self.process.stdout.close()
-        self.process.stderr.close()
+        self.log.close()
 
 
 class Cluster:

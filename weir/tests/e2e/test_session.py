@@ -117,7 +117,8 @@ def test_the_aws_cli_runs_the_same_session(weir, table_name):
         "--attribute-definitions", "AttributeName=pk,AttributeType=S", "AttributeName=sk,AttributeType=N",
         "--key-schema", "AttributeName=pk,KeyType=HASH", "AttributeName=sk,KeyType=RANGE",
         "--provisioned-throughput", "ReadCapacityUnits=100,WriteCapacityUnits=100")
-    aws("wait", "table-exists", "--table-name", table_name)
+    # `aws wait` looks only every 20 s; the table is there long before.
+    fleet.await_active(weir.client(), table_name)
     aws("put-item", "--table-name", table_name, "--item", '{"pk":{"S":"a"},"sk":{"N":"1"},"n":{"N":"5"}}')
     aws("put-item", "--table-name", table_name, "--item", '{"pk":{"S":"a"},"sk":{"N":"1"}}',
         "--condition-expression", "attribute_not_exists(pk)", fails="ConditionalCheckFailedException")
@@ -136,5 +137,4 @@ def test_the_aws_cli_runs_the_same_session(weir, table_name):
     aws("delete-item", "--table-name", table_name, "--key", '{"pk":{"S":"a"},"sk":{"N":"1"}}')
     assert aws("get-item", "--table-name", table_name, "--consistent-read",
                "--key", '{"pk":{"S":"a"},"sk":{"N":"1"}}') is None
-    aws("delete-table", "--table-name", table_name)
-    aws("wait", "table-not-exists", "--table-name", table_name)
+    assert aws("delete-table", "--table-name", table_name)["TableDescription"]["TableStatus"] == "DELETING"

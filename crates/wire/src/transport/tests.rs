@@ -415,7 +415,7 @@ async fn the_last_handles_drop_closes_the_stream() {
 async fn payloads_up_to_the_bound_pass_and_larger_ones_are_refused() {
     let fixture = start(false).await;
     let connection = connect(&fixture);
-    let with_key = |bytes| LookupRequest { key: vec![7; bytes].into(), ..lookup(1) };
+    let with_key = |bytes| LookupRequest { key: Some(vec![7; bytes].into()), ..lookup(1) };
     assert!(connection.call::<Lookup>(&with_key(MAX_PAYLOAD_BYTES - 64), LONG).await.is_ok());
     let refused = connection.call::<Lookup>(&with_key(MAX_PAYLOAD_BYTES), LONG).await;
     assert_eq!(refused, Err(CallError::Failed(Failure::Malformed)));
