@@ -65,14 +65,14 @@ impl Fleet {
         self.nodes.insert(node.node, Seen { address: node, last_report: now, replicas });
     }
 
-    /// A node answered that these partitions have a leader.
-    pub(crate) fn learn_led(&mut self, partitions: impl Iterator<Item = PartitionId>) {
-        self.led.extend(partitions);
+    /// A node answered that these partitions have a leader; whether that is news.
+    pub(crate) fn learn_led(&mut self, partitions: impl Iterator<Item = PartitionId>) -> bool {
+        partitions.fold(false, |news, partition| self.led.insert(partition) | news)
     }
 
-    /// A node answered that it has dropped its replicas of `table`.
-    pub(crate) fn learn_dropped(&mut self, table: TableId, node: NodeId) {
-        self.dropped.insert((table, node));
+    /// A node answered that it has dropped its replicas of `table`; whether that is news.
+    pub(crate) fn learn_dropped(&mut self, table: TableId, node: NodeId) -> bool {
+        self.dropped.insert((table, node))
     }
 
     /// Forgets what was remembered of a table that is gone.

@@ -399,8 +399,11 @@ impl<'a, S: CatalogStore> Leader<'a, S> {
                 metrics::step("assign");
                 let shared = Arc::clone(self.shared);
                 self.send(node, AssignRequest { assign, drop: vec![] }, move |led| {
-                    shared.fleet.lock().learn_led(led.into_iter().map(PartitionId::new));
-                    shared.wake.notify_one();
+                    // No news must wake nobody: the same question would follow at once, without end.
+                    let news = shared.fleet.lock().learn_led(led.into_iter().map(PartitionId::new));
+                    if news {
+                        shared.wake.notify_one();
+                    }
                 });
                 Ok(())
             }
@@ -408,8 +411,10 @@ impl<'a, S: CatalogStore> Leader<'a, S> {
                 metrics::step("drop");
                 let shared = Arc::clone(self.shared);
                 self.send(node, AssignRequest { assign: vec![], drop }, move |_led| {
-                    shared.fleet.lock().learn_dropped(table, node);
-                    shared.wake.notify_one();
+                    let news = shared.fleet.lock().learn_dropped(table, node);
+                    if news {
+                        shared.wake.notify_one();
+                    }
                 });
                 Ok(())
             }

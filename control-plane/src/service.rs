@@ -203,9 +203,11 @@ fn describe<S>(shared: &Shared<S>, serving: &Serving, name: &str) -> TableDescri
     let record = serving.catalog.tables.get(name).expect("the caller has found the table");
     let mut descriptor = with_size(shared, &record.value);
     if descriptor.status == TableStatus::Active && !shared.board.reached(serving.term, record.revision) {
-        // Version 2 is the creation's end; what comes later follows an update.
+        // The version goes back with the status: who caches this must still take the real one for newer.
+        descriptor.version -= 1;
+        // Version 1 is a table's creation; what ends later is an update.
         descriptor.status =
-            if descriptor.version <= 2 { TableStatus::Creating } else { TableStatus::Updating };
+            if descriptor.version <= 1 { TableStatus::Creating } else { TableStatus::Updating };
     }
     descriptor
 }

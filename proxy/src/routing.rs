@@ -95,7 +95,8 @@ impl Routing {
     /// The table of this name: from the cache, else from the first MemDS server that knows it.
     ///
     /// A table that is cached as `CREATING` or `DELETING` is looked up again, since it may have become
-    /// `ACTIVE`, or made room for another. What is cached outlives an outage of MemDS; the lookups of [`route`](Self::route) keep it fresh.
+    /// `ACTIVE`, or made room for another. What is cached outlives an outage of MemDS; the lookups of
+    /// [`route`](Self::route) keep it fresh.
     ///
     /// # Errors
     /// `NotFound` when the catalog has none, `Unavailable` when nobody answers within `deadline`.
@@ -109,15 +110,16 @@ impl Routing {
         }
         metrics::table_miss();
         let request = Arc::new(LookupRequest { table_name: name.into(), ..Default::default() });
-        if self.inner.tables.by_name(name).is_none() {
+        let Some(cached) = self.inner.tables.by_name(name) else {
             return self.inner.ask_until(&request, deadline, || self.inner.tables.by_name(name)).await;
-        }
+        };
         match self.inner.ask_round(&request, deadline, usable).await {
             Ok(table) => Ok(table),
-            Err(round) => self.inner.tables.by_name(name).ok_or(match round {
-                lookup::Round::NoTable => RoutingError::NotFound,
-                lookup::Round::Nothing => RoutingError::Unavailable,
-            }),
+            Err(lookup::Round::NoTable) => {
+                self.inner.tables.forget(name, TableId::new(cached.id));
+                Err(RoutingError::NotFound)
+            }
+            Err(lookup::Round::Nothing) => Ok(self.inner.tables.by_name(name).unwrap_or(cached)),
         }
     }
 

@@ -26,7 +26,7 @@ const BACKGROUND_DEADLINE: Duration = Duration::from_secs(1);
 /// What a round of questions showed when it did not show what was wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Round {
-    /// A server that has the whole catalog says that there is no such table.
+    /// Servers that have the whole catalog say that there is no such table, and none knows it.
     NoTable,
     /// The table exists, but the partition's route is not known; or nobody answered.
     Nothing,
@@ -103,16 +103,16 @@ impl Inner {
             }
         });
         drop(sender);
-        let mut round = Round::Nothing;
+        let (mut known, mut denied) = (false, false);
         while let Some(exists) = answers.recv().await {
-            if !exists {
-                round = Round::NoTable;
-            }
+            known |= exists;
+            denied |= !exists;
             if let Some(wanted) = found() {
                 return Ok(wanted);
             }
         }
-        Err(round)
+        // A server that has not heard of the table yet is outdone by one that has.
+        Err(if denied && !known { Round::NoTable } else { Round::Nothing })
     }
 
     /// Takes an answer into the caches.
