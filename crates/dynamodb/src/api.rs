@@ -53,3 +53,6 @@ pub use list_tables::{ListTables, list_tables_body};
 pub use point::{PointPlan, PointReply, PointRequest};
 pub use range_walk::{MAX_PAGE_BYTES, RangeRequest, RangeWalk};
 pub use request::{Request, decode};
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,14 @@ pub struct KeyBounds {
     pub end: Option<StorageKey>,
 }
 
+impl KeyBounds {
+    /// Whether `key` is in the range.
+    #[must_use]
+    pub fn contains(&self, key: &StorageKey) -> bool {
+        *key >= self.start && self.end.as_ref().is_none_or(|end| key < end)
+    }
+}
+
 /// What a query asks of the sort key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SortCondition<'a> {

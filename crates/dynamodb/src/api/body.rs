@@ -8,16 +8,17 @@ use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::constraint;
 use crate::error::ApiError;
 use crate::item_builder::ItemBuilder;
-use crate::json::{ItemSeed, ValueProblems, ValueSeed, truth_of};
+use crate::json::{ItemSeed, ValueProblem, ValueProblems, ValueSeed, truth_of};
 use crate::operation::EncodedItem;
 use crate::value::AttributeValue;
 
 /// The first attribute value in a body that DynamoDB refuses: reported after the constraints on members.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct RefusedValue(Option<ApiError>);
+pub(super) struct RefusedValue(Option<ValueProblem>);
 
 impl RefusedValue {
     /// Refuses the value, if there was one.
@@ -25,7 +26,17 @@ impl RefusedValue {
     /// # Errors
     /// `ValidationException`.
     pub(super) fn check(self) -> Result<(), ApiError> {
-        self.0.map_or(Ok(()), Err)
+        self.0.map_or(Ok(()), |problem| Err(problem.error))
+    }
+
+    /// The same as `PutItem`, `UpdateItem` and `DeleteItem` word it.
+    ///
+    /// # Errors
+    /// `ValidationException`.
+    pub(super) fn check_in_write(self) -> Result<(), ApiError> {
+        self.0.map_or(Ok(()), |problem| {
+            Err(if problem.enveloped { constraint::enveloped(problem.error) } else { problem.error })
+        })
     }
 }
 
@@ -38,7 +49,7 @@ pub(super) fn read<'a, T: Member<'a>>(bytes: &'a [u8]) -> Result<(T, RefusedValu
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let parsed = T::read(&mut deserializer, &problems);
     match parsed.and_then(|body| deserializer.end().map(|()| body)) {
-        Ok(body) => Ok((body, RefusedValue(problems.take_validation().map(|problem| problem.error)))),
+        Ok(body) => Ok((body, RefusedValue(problems.take_validation()))),
         Err(error) => Err(problems.take_serialization().unwrap_or_else(|| malformed(&error))),
     }
 }

@@ -1,5 +1,6 @@
 //! The condition of a write: a `ConditionExpression`, or the older `Expected`.
 
+use super::constraint::enveloped;
 use super::expression_parameters::Expressions;
 use super::legacy::Older;
 use crate::error::ApiError;
@@ -21,12 +22,15 @@ impl Condition {
         older: &Older<'_, '_>,
         cache: &ExpressionCache,
     ) -> Result<Self, ApiError> {
-        expressions.refuse_mixture(&[
-            ("AttributeUpdates", older.updates.is_some()),
-            ("Expected", older.expected.is_some()),
-            ("ConditionalOperator", older.operator.is_some()),
-        ])?;
-        expressions.check(older, cache).map(Self)
+        expressions
+            .refuse_mixture(&[
+                ("AttributeUpdates", older.updates.is_some()),
+                ("Expected", older.expected.is_some()),
+                ("ConditionalOperator", older.operator.is_some()),
+            ])
+            .and_then(|()| expressions.check(older, cache))
+            .map(Self)
+            .map_err(enveloped)
     }
 
     /// Checks what the expressions say of key attributes.

@@ -3,10 +3,21 @@
 
 use std::fmt::{Display, Write as _};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorKind};
 
 /// DynamoDB reports no more than so many.
 const MAX_REPORTED: usize = 10;
+
+/// Puts a refusal into the framework's words, as the writes of one item do with all that they refuse
+/// before they look at the table.
+pub(super) fn enveloped(error: ApiError) -> ApiError {
+    match error.kind {
+        ErrorKind::Validation if !error.message.starts_with("1 validation error detected: ") => {
+            ApiError::validation(format!("1 validation error detected: {}", error.message))
+        }
+        _ => error,
+    }
+}
 
 /// The violations found so far.
 #[derive(Debug, Default)]

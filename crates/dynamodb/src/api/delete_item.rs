@@ -11,7 +11,7 @@ use super::point::{PointPlan, PointReply};
 use super::table_name::{self, TableName};
 use super::write_parameters::{GivenWriteParameters, WriteParameters, WriteReply};
 use crate::error::ApiError;
-use crate::expression::{ExpressionCache, ExpressionKind};
+use crate::expression::ExpressionCache;
 use crate::operation::{Delete, EncodedItem, Operation};
 use crate::table::TableDescriptor;
 
@@ -61,13 +61,12 @@ impl<'a> DeleteItemRequest<'a> {
             &mut constraints,
         );
         constraints.finish()?;
-        refused_value.check()?;
+        refused_value.check_in_write()?;
 
         let expressions = Expressions {
             condition: body.condition_expression,
             names: body.expression_attribute_names,
             values: body.expression_attribute_values,
-            accepted: &[ExpressionKind::Condition],
             ..Expressions::default()
         };
         let older = Older {

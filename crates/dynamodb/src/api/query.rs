@@ -50,10 +50,6 @@ body! {
     }
 }
 
-const OTHER_PARTITION: &str =
-    "The provided starting key is outside query boundaries based on provided conditions";
-const OUTSIDE_CONDITION: &str = "The provided starting key does not match the range key predicate";
-
 impl<'a> QueryRequest<'a> {
     pub(super) fn decode(bytes: &'a [u8], cache: &ExpressionCache) -> Result<Self, ApiError> {
         let (body, refused_value): (Body<'a>, _) = body::read(bytes)?;
@@ -122,14 +118,11 @@ impl<'a> QueryRequest<'a> {
     pub(super) fn plan(self, table: &TableDescriptor) -> Result<RangeWalk, ApiError> {
         start_key::refuse_index(self.index.as_deref())?;
         let condition = self.expressions.key_condition(&table.keys)?;
-        let bounds = table.keys.bounds(condition.partition, condition.sort, table.hash_seed)?;
+        let mut bounds = table.keys.bounds(condition.partition, condition.sort, table.hash_seed)?;
         if let Some(start_key) = &self.start_key {
-            let key = start_key::storage_key(start_key.view(), table)?;
-            let partition = table.keys.bounds(condition.partition, None, table.hash_seed)?;
-            start_key::check_within(&key, &partition, OTHER_PARTITION)?;
+            start_key::check_in_query(start_key.view(), condition, table)?;
+            bounds = start_key::after(bounds, start_key.view(), self.forward, table)?;
         }
-        let bounds =
-            start_key::after(bounds, self.start_key.as_ref(), self.forward, table, OUTSIDE_CONDITION)?;
         self.expressions.check_keys(&table.keys)?;
         Ok(RangeWalk::new(table, bounds, self.forward, self.expressions, self.page))
     }

@@ -265,3 +265,6 @@ fn last_key_before(end: Option<&StorageKey>) -> StorageKey {
     key.resize(MAX_STORAGE_KEY_BYTES.max(key.len()) + 1, 0xFF);
     StorageKey(key.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,9 +21,6 @@ use crate::table::TableDescriptor;
 /// `TotalSegments` at most.
 const MAX_SEGMENTS: i64 = 1_000_000;
 
-const OTHER_SEGMENT: &str = "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use \
-     ExclusiveStartKey with correct Segment";
-
 /// A `Scan`, before its table is known.
 #[derive(Debug)]
 pub(super) struct ScanRequest<'a> {
@@ -124,8 +121,18 @@ impl<'a> ScanRequest<'a> {
 
     pub(super) fn plan(self, table: &TableDescriptor) -> Result<RangeWalk, ApiError> {
         start_key::refuse_index(self.index.as_deref())?;
-        let bounds = segment_bounds(self.segment, self.total_segments);
-        let bounds = start_key::after(bounds, self.start_key.as_ref(), true, table, OTHER_SEGMENT)?;
+        let mut bounds = segment_bounds(self.segment, self.total_segments);
+        if let Some(start_key) = &self.start_key {
+            let key = start_key::storage_key(start_key.view(), table)?;
+            if !bounds.contains(&key) {
+                return Err(ApiError::validation(format!(
+                    "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use \
+                     ExclusiveStartKey with correct Segment. TotalSegments: {} Segment: {}",
+                    self.total_segments, self.segment
+                )));
+            }
+            bounds = start_key::after(bounds, start_key.view(), true, table)?;
+        }
         self.expressions.check_keys(&table.keys)?;
         Ok(RangeWalk::new(table, bounds, true, self.expressions, self.page))
     }

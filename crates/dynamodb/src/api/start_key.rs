@@ -1,9 +1,10 @@
 //! `ExclusiveStartKey`: where a page begins.
 
 use crate::error::ApiError;
+use crate::expression::KeyCondition;
 use crate::item::ItemView;
 use crate::key::KeyBounds;
-use crate::operation::{EncodedItem, StorageKey};
+use crate::operation::StorageKey;
 use crate::table::TableDescriptor;
 
 const INVALID: &str = "The provided starting key is invalid";
@@ -28,40 +29,48 @@ pub(super) fn storage_key(key: ItemView<'_>, table: &TableDescriptor) -> Result<
 /// The part of `bounds` that comes after the start key in the order of reading.
 ///
 /// # Errors
-/// `ValidationException` with `outside` when the start key is not within `bounds`.
+/// `ValidationException` when it is not exactly the table's key.
 pub(super) fn after(
     mut bounds: KeyBounds,
-    start_key: Option<&EncodedItem>,
+    start_key: ItemView<'_>,
     forward: bool,
     table: &TableDescriptor,
-    outside: &'static str,
 ) -> Result<KeyBounds, ApiError> {
-    let Some(start_key) = start_key else {
-        return Ok(bounds);
-    };
-    let key = storage_key(start_key.view(), table)?;
-    check_within(&key, &bounds, outside)?;
+    let key = storage_key(start_key, table)?;
     if forward {
-        bounds.start = key.successor();
+        bounds.start = bounds.start.max(key.successor());
     } else {
-        bounds.end = Some(key);
+        bounds.end = Some(bounds.end.map_or_else(|| key.clone(), |end| end.min(key.clone())));
     }
     Ok(bounds)
 }
 
-/// Refuses a key that is not within `bounds`.
+/// Refuses a start key that the query's key condition could not have produced.
 ///
 /// # Errors
-/// `ValidationException` with `outside`.
-pub(super) fn check_within(
-    key: &StorageKey,
-    bounds: &KeyBounds,
-    outside: &'static str,
+/// `ValidationException` in DynamoDB's words.
+pub(super) fn check_in_query(
+    start_key: ItemView<'_>,
+    condition: KeyCondition<'_>,
+    table: &TableDescriptor,
 ) -> Result<(), ApiError> {
-    if *key < bounds.start || bounds.end.as_ref().is_some_and(|end| key >= end) {
-        return Err(ApiError::validation(outside));
+    let key = storage_key(start_key, table)?;
+    let Some(partition) = start_key.get(&table.keys.partition.name) else {
+        return Err(ApiError::validation(INVALID));
+    };
+    if !table.keys.bounds(partition, condition.sort, table.hash_seed)?.contains(&key) {
+        return Err(ApiError::validation("The provided starting key does not match the range key predicate"));
     }
-    Ok(())
+    if partition == condition.partition {
+        return Ok(());
+    }
+    Err(ApiError::validation(if condition.sort.is_some() {
+        "The query can return at most one row and cannot be restarted"
+    } else if table.keys.sort.is_none() {
+        "The provided exclusive start key is invalid"
+    } else {
+        "The provided starting key is outside query boundaries based on provided conditions"
+    }))
 }
 
 /// Refuses an index: tables have none yet.

@@ -11,7 +11,7 @@ use super::point::{PointPlan, PointReply};
 use super::table_name::{self, TableName};
 use super::write_parameters::{GivenWriteParameters, WriteParameters, WriteReply};
 use crate::error::ApiError;
-use crate::expression::{ExpressionCache, ExpressionKind};
+use crate::expression::ExpressionCache;
 use crate::operation::{EncodedItem, Operation, Update};
 use crate::table::TableDescriptor;
 
@@ -62,14 +62,13 @@ impl<'a> UpdateItemRequest<'a> {
             &mut constraints,
         );
         constraints.finish()?;
-        refused_value.check()?;
+        refused_value.check_in_write()?;
 
         let expressions = Expressions {
             update: body.update_expression,
             condition: body.condition_expression,
             names: body.expression_attribute_names,
             values: body.expression_attribute_values,
-            accepted: &[ExpressionKind::Update, ExpressionKind::Condition],
             ..Expressions::default()
         };
         let older = Older {

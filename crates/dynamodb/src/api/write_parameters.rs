@@ -4,7 +4,7 @@
 use units::MilliUnits;
 
 use super::answer::{Answer, error_body};
-use super::constraint::Constraints;
+use super::constraint::{Constraints, enveloped};
 use super::consumed_capacity::{ReturnConsumedCapacity, write_charge};
 use crate::error::{ApiError, ErrorKind};
 use crate::operation::{Outcome, ReturnValues};
@@ -32,19 +32,22 @@ impl WriteParameters {
     /// them only for tables with local secondary indexes.
     pub(super) fn read(given: GivenWriteParameters<'_>, constraints: &mut Constraints) -> Self {
         let capacity = ReturnConsumedCapacity::read(given.return_consumed_capacity, constraints);
-        let return_values = constraints
-            .choice(
-                given.return_values,
-                "returnValues",
-                &[
-                    ("ALL_NEW", ReturnValues::AllNew),
-                    ("UPDATED_OLD", ReturnValues::UpdatedOld),
-                    ("ALL_OLD", ReturnValues::AllOld),
-                    ("NONE", ReturnValues::None),
-                    ("UPDATED_NEW", ReturnValues::UpdatedNew),
-                ],
-            )
-            .unwrap_or_default();
+        let return_values = match given.return_values {
+            None | Some("NONE") => ReturnValues::None,
+            Some("ALL_OLD") => ReturnValues::AllOld,
+            Some("UPDATED_OLD") => ReturnValues::UpdatedOld,
+            Some("ALL_NEW") => ReturnValues::AllNew,
+            Some("UPDATED_NEW") => ReturnValues::UpdatedNew,
+            Some(_) => {
+                // DynamoDB's own spelling.
+                constraints.other(
+                    "Failed to satisfy constraint: Member must satisfy enum value set: [ALL_OLD, \
+                     UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE]"
+                        .to_owned(),
+                );
+                ReturnValues::None
+            }
+        };
         check_item_collection_metrics(given.return_item_collection_metrics, constraints);
         let return_item_on_failure = constraints
             .choice(
@@ -64,7 +67,7 @@ impl WriteParameters {
         match self.return_values {
             ReturnValues::None => Ok(false),
             ReturnValues::AllOld => Ok(true),
-            _ => Err(ApiError::validation("ReturnValues can only be ALL_OLD or NONE")),
+            _ => Err(enveloped(ApiError::validation("ReturnValues can only be ALL_OLD or NONE"))),
         }
     }
 }

@@ -44,8 +44,11 @@ impl Engine {
     }
 
     pub(crate) fn answer(&mut self, operation: ApiOperation, body: &str) -> Answered {
-        let answer =
-            self.try_answer(operation, body.as_bytes()).unwrap_or_else(|error| Answer::error(&error));
+        self.answer_bytes(operation, body.as_bytes())
+    }
+
+    pub(crate) fn answer_bytes(&mut self, operation: ApiOperation, body: &[u8]) -> Answered {
+        let answer = self.try_answer(operation, body).unwrap_or_else(|error| Answer::error(&error));
         let json: Value = serde_json::from_slice(&answer.body).expect("an answer is JSON");
         match answer.error {
             None => Answered::Done(json),

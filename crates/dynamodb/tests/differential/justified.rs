@@ -68,8 +68,7 @@ const DIFFERENCES: &[Difference] = &[
                  checks it, its library does not)",
         holds: |case| {
             case.we_refuse("SerializationException", "")
-                && (case.operation == ApiOperation::CreateTable
-                    || case.member("ExpressionAttributeValues").is_some_and(|values| !values.is_object()))
+                && (case.operation == ApiOperation::CreateTable || case.has_a_map_that_is_none())
         },
     },
     Difference {
@@ -79,10 +78,35 @@ const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
-        reason: "unused names and values are refused before a condition is evaluated",
+        reason: "unused names and values are refused before a condition is evaluated, and without an \
+                 UpdateExpression too",
+        holds: |case| case.we_refuse("ValidationException", "unused in expressions"),
+    },
+    Difference {
+        reason: "undefined names and values are refused although the condition is decided without them",
+        holds: |case| case.we_refuse("ValidationException", "is not defined; attribute"),
+    },
+    Difference {
+        reason: "malformed JSON is refused before the values in it",
+        holds: |case| case.request.is_none() && case.we_refuse("SerializationException", ""),
+    },
+    Difference {
+        reason: "a start key's values are not empty",
         holds: |case| {
-            case.we_refuse("ValidationException", "unused in expressions")
-                && case.they_refuse("The conditional request failed")
+            case.has("ExclusiveStartKey")
+                && case.we_refuse("ValidationException", "The AttributeValue for a key attribute cannot")
+        },
+    },
+    Difference {
+        reason: "attribute_type names a type",
+        holds: |case| case.we_refuse("ValidationException", "Invalid attribute type name found"),
+    },
+    Difference {
+        reason: "key conditions obey the size limits of keys",
+        holds: |case| {
+            case.operation == ApiOperation::Query
+                && (case.we_refuse("ValidationException", "Aggregated size of all range keys")
+                    || case.we_refuse("ValidationException", "Size of hashkey has exceeded"))
         },
     },
     Difference {
@@ -150,6 +174,19 @@ pub(crate) fn reason(
 impl Case<'_> {
     fn member(&self, name: &str) -> Option<&Value> {
         self.request.as_ref()?.get(name)
+    }
+
+    fn has_a_map_that_is_none(&self) -> bool {
+        const MAPS: [&str; 7] = [
+            "AttributeUpdates",
+            "ExclusiveStartKey",
+            "Expected",
+            "ExpressionAttributeValues",
+            "KeyConditions",
+            "QueryFilter",
+            "ScanFilter",
+        ];
+        MAPS.iter().any(|map| self.member(map).is_some_and(|map| !map.is_object()))
     }
 
     fn is(&self, name: &str, value: &str) -> bool {

@@ -19,6 +19,30 @@ pub(crate) fn spoil(rng: &mut impl Rng, body: &mut Map<String, Value>) {
     }
 }
 
+/// Changes, removes, doubles or swaps some bytes.
+pub(crate) fn change_bytes(rng: &mut impl Rng, bytes: &mut Vec<u8>) {
+    if bytes.is_empty() {
+        return;
+    }
+    let at = rng.random_range(0..bytes.len());
+    let end = (at + rng.random_range(1..20)).min(bytes.len());
+    match rng.random_range(0..5) {
+        0 => bytes[at] = rng.random(),
+        1 => bytes[at] = *pick(rng, b"{}[]\",:\\0-e \xFF"),
+        2 => {
+            bytes.drain(at..end);
+        }
+        3 => {
+            let copy = bytes[at..end].to_vec();
+            bytes.splice(at..at, copy);
+        }
+        _ => {
+            let other = rng.random_range(0..bytes.len());
+            bytes.swap(at, other);
+        }
+    }
+}
+
 fn member<'b>(rng: &mut impl Rng, body: &'b mut Map<String, Value>) -> Option<&'b mut Value> {
     let count = body.len();
     if count == 0 {
