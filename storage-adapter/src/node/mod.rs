@@ -14,6 +14,7 @@ mod hosted;
 mod inbox;
 mod manifest;
 mod node_loop;
+mod peer_finder;
 mod peers;
 mod reads;
 mod recover;

@@ -48,6 +48,20 @@ impl Peers {
         }
     }
 
+    /// Learns where the nodes that this one works with listen now; others are left out.
+    pub(crate) fn moved(&self, mut addresses: BTreeMap<NodeId, String>) {
+        {
+            let known = self.known.read();
+            addresses.retain(|node, _| known.contains_key(node));
+        }
+        self.learn(&addresses);
+    }
+
+    /// Whether every node that this one works with can be reached now.
+    pub(crate) fn all_connected(&self) -> bool {
+        self.known.read().values().all(|peer| peer.connection.is_connected())
+    }
+
     fn is_at(&self, node: NodeId, address: &str) -> bool {
         self.known.read().get(&node).is_some_and(|peer| peer.address == address)
     }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use wire::transport;
 
 use super::replicated_node::{NodeOptions, ReplicatedNode, StartError};
-use super::{reporter, route_pusher};
+use super::{peer_finder, reporter, route_pusher};
 use crate::{StorageConfig, StorageConfigError};
 
 /// Why a storage node does not run.
@@ -64,6 +64,9 @@ impl StorageNode {
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(listener, node.clone(), serving.clone()));
         let advertised = config.advertise.unwrap_or_else(|| address.to_string());
+        if !config.memds.is_empty() {
+            tasks.spawn(peer_finder::run(Arc::clone(node.shared()), config.memds.clone()));
+        }
         for memds in config.memds {
             tasks.spawn(route_pusher::run(Arc::clone(node.shared()), advertised.clone(), memds));
         }
