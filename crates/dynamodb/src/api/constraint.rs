@@ -8,11 +8,12 @@ use crate::error::{ApiError, ErrorKind};
 /// DynamoDB reports no more than so many.
 const MAX_REPORTED: usize = 10;
 
-/// Puts a refusal into the framework's words, as the writes of one item do with all that they refuse
-/// before they look at the table.
+/// Puts a refusal into the framework's words, as the writes of one item do with nearly all that they
+/// refuse before they look at the table.
 pub(super) fn enveloped(error: ApiError) -> ApiError {
+    let bare = error.message.contains(" contains invalid key: Syntax error");
     match error.kind {
-        ErrorKind::Validation if !error.message.starts_with("1 validation error detected: ") => {
+        ErrorKind::Validation if !bare && !error.message.starts_with("1 validation error detected: ") => {
             ApiError::validation(format!("1 validation error detected: {}", error.message))
         }
         _ => error,

@@ -33,7 +33,8 @@ struct Table {
 
 impl Engine {
     pub(crate) fn create_table(&mut self, body: &str) {
-        let request = api::decode(ApiOperation::CreateTable, body.as_bytes(), &self.cache).unwrap();
+        let request = api::decode(ApiOperation::CreateTable, body.as_bytes(), &self.cache)
+            .expect("the tables of a run are valid");
         let Request::CreateTable(new) = request else { unreachable!("it was decoded as CreateTable") };
         let table = Table {
             descriptor: descriptor(*new),

@@ -27,15 +27,17 @@ impl Reference {
     pub(crate) fn answer(&self, operation: ApiOperation, body: &str) -> Answered {
         let database = &self.database;
         match operation {
-            ApiOperation::GetItem => run(body, |request| database.get_item(request)),
-            ApiOperation::PutItem => run(body, |request| database.put_item(request)),
-            ApiOperation::UpdateItem => run(body, |request| database.update_item(request)),
-            ApiOperation::DeleteItem => run(body, |request| database.delete_item(request)),
-            ApiOperation::Query => run(body, |request| database.query(request)),
-            ApiOperation::Scan => run(body, |request| database.scan(request)),
-            ApiOperation::BatchGetItem => run(body, |request| database.batch_get_item(request)),
-            ApiOperation::BatchWriteItem => run(body, |request| database.batch_write_item(request)),
-            ApiOperation::CreateTable => run(body, |request| database.create_table(request)),
+            ApiOperation::GetItem => run(operation, body, |request| database.get_item(request)),
+            ApiOperation::PutItem => run(operation, body, |request| database.put_item(request)),
+            ApiOperation::UpdateItem => run(operation, body, |request| database.update_item(request)),
+            ApiOperation::DeleteItem => run(operation, body, |request| database.delete_item(request)),
+            ApiOperation::Query => run(operation, body, |request| database.query(request)),
+            ApiOperation::Scan => run(operation, body, |request| database.scan(request)),
+            ApiOperation::BatchGetItem => run(operation, body, |request| database.batch_get_item(request)),
+            ApiOperation::BatchWriteItem => {
+                run(operation, body, |request| database.batch_write_item(request))
+            }
+            ApiOperation::CreateTable => run(operation, body, |request| database.create_table(request)),
             other => unreachable!("{other:?} is not compared"),
         }
     }
@@ -69,6 +71,7 @@ fn key_of(item: &Value, table: &Table) -> Value {
 }
 
 fn run<Q: DeserializeOwned, A: Serialize>(
+    operation: ApiOperation,
     body: &str,
     execute: impl FnOnce(Q) -> Result<A, DynoxideError>,
 ) -> Answered {
@@ -77,7 +80,7 @@ fn run<Q: DeserializeOwned, A: Serialize>(
             Ok(answer) => Answered::Done(serde_json::to_value(answer).expect("an answer is JSON")),
             Err(error) => refused(&error),
         },
-        Err(error) => unreadable(&error.to_string()),
+        Err(error) => unreadable(operation, &error.to_string()),
     }
 }
 
@@ -91,7 +94,7 @@ fn refused(error: &DynoxideError) -> Answered {
 }
 
 /// How its HTTP server (not part of the library) answers a body that serde refuses.
-fn unreadable(message: &str) -> Answered {
+fn unreadable(operation: ApiOperation, message: &str) -> Answered {
     let validation = message.starts_with("VALIDATION")
         || message.contains("missing field")
         || message.contains("unknown variant")
@@ -103,9 +106,12 @@ fn unreadable(message: &str) -> Answered {
         .or_else(|| message.strip_prefix("VALIDATION_REQUEST:"))
         .unwrap_or(message);
     let unmarked = unmarked.rsplit_once(" at line ").map_or(unmarked, |(text, _)| text);
+    let writes = [ApiOperation::PutItem, ApiOperation::UpdateItem, ApiOperation::DeleteItem];
+    let enveloped = message.starts_with("VALIDATION_REQUEST:") && writes.contains(&operation);
+    let envelope = if enveloped { "1 validation error detected: " } else { "" };
     Answered::Refused {
         exception: if validation { "ValidationException" } else { "SerializationException" }.to_owned(),
-        message: unmarked.to_owned(),
+        message: format!("{envelope}{unmarked}"),
         item: None,
     }
 }
