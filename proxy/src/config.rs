@@ -58,6 +58,8 @@ pub struct Config {
 pub struct HttpConfig {
     /// Connections, per proxy; past it none is accepted. Default 10,000.
     pub max_connections: usize,
+    /// Connections from one address, per proxy; more are closed at once. Default 5,000.
+    pub max_connections_per_source: usize,
     /// Requests being worked on, per proxy; past it they wait, unread. Default 1,024.
     pub max_concurrent_requests: usize,
     /// How long a request may wait for its turn, in milliseconds; past it it is shed. Default 100.
@@ -86,6 +88,7 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
+            max_connections_per_source: 5_000,
             max_concurrent_requests: 1024,
             queue_delay_target_ms: 100,
             max_head_bytes: 16 * 1024,
@@ -192,6 +195,7 @@ impl Config {
             ("table_deadline_ms", self.table_deadline_ms, 10),
             ("cached_routes", self.cached_routes as u64, 1),
             ("http.max_connections", http.max_connections as u64, 1),
+            ("http.max_connections_per_source", http.max_connections_per_source as u64, 1),
             ("http.max_concurrent_requests", http.max_concurrent_requests as u64, 1),
             ("http.queue_delay_target_ms", http.queue_delay_target_ms, 1),
             ("http.max_head_bytes", http.max_head_bytes as u64, 1024),

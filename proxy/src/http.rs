@@ -11,6 +11,7 @@ mod in_flight;
 mod request_id;
 mod response;
 mod server;
+mod sources;
 
 use std::future::Future;
 

@@ -3,6 +3,9 @@
 /// Connections open now (gauge).
 pub(crate) const CONNECTIONS: &str = "weir_proxy_connections";
 
+/// Connections closed at once because their source has as many as it may (counter).
+pub(crate) const CONNECTIONS_REFUSED: &str = "weir_proxy_refused_connections_total";
+
 /// Bodies held now, in bytes (gauge).
 pub(crate) const BYTES_IN_FLIGHT: &str = "weir_proxy_bodies_in_flight_bytes";
 
@@ -38,6 +41,7 @@ pub(crate) const INDEFINITE: &str = "weir_proxy_indefinite_writes_total";
 pub fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_gauge!(CONNECTIONS, Unit::Count, "Connections open now.");
+    describe_counter!(CONNECTIONS_REFUSED, Unit::Count, "Connections past their source's limit.");
     describe_gauge!(BYTES_IN_FLIGHT, Unit::Bytes, "Request bodies held now.");
     describe_counter!(FRAMING_REFUSALS, Unit::Count, "Requests refused for their HTTP framing.");
     describe_counter!(SHED, Unit::Count, "Requests turned away before authentication.");

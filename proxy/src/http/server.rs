@@ -1,6 +1,7 @@
 //! Accepts connections, turns what arrives into requests, and drains when asked to stop.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use super::framing_guard::{GuardedStream, HeadLimits, PhaseDeadlines};
 use super::in_flight::BytesInFlight;
 use super::request_id::{RequestId, RequestIds};
 use super::response::{self, ContentType, HttpResponse};
+use super::sources::{Place, Sources};
 use super::{Handler, Received};
 use crate::config::HttpConfig;
 use crate::metrics as names;
@@ -70,8 +72,13 @@ impl<H: Handler> Server<H> {
         let connections = TaskTracker::new();
         let abandon = CancellationToken::new();
         let slots = Arc::new(Semaphore::new(self.config.max_connections));
-        while let Some((stream, slot)) = accept(&listener, &slots, &shutdown).await {
-            let connection = Arc::clone(&self).connection(stream, graceful.watcher(), slot);
+        let sources = Sources::new(self.config.max_connections_per_source);
+        while let Some((stream, peer, slot)) = accept(&listener, &slots, &shutdown).await {
+            let Some(place) = sources.admit(peer.ip()) else {
+                metrics::counter!(names::CONNECTIONS_REFUSED).increment(1);
+                continue;
+            };
+            let connection = Arc::clone(&self).connection(stream, graceful.watcher(), (slot, place));
             connections.spawn(abandon.clone().run_until_cancelled_owned(connection));
         }
         drop(listener);
@@ -84,7 +91,12 @@ impl<H: Handler> Server<H> {
         connections.wait().await;
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, watcher: Watcher, slot: OwnedSemaphorePermit) {
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        watcher: Watcher,
+        held: (OwnedSemaphorePermit, Place),
+    ) {
         metrics::gauge!(names::CONNECTIONS).increment(1);
         // Answers are one write each: waiting to fill a packet would only add latency.
         let _ = stream.set_nodelay(true);
@@ -98,7 +110,7 @@ impl<H: Handler> Server<H> {
             tracing::debug!(error = %error, "connection ended");
         }
         metrics::gauge!(names::CONNECTIONS).decrement(1);
-        drop(slot);
+        drop(held);
     }
 
     fn deadlines(&self) -> PhaseDeadlines {
@@ -224,12 +236,12 @@ async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
     shutdown: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let next = async {
         let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return (stream, slot),
+                Ok((stream, peer)) => return (stream, peer, slot),
                 Err(error) => {
                     tracing::warn!(error = %error, "accept failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;

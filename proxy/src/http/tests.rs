@@ -277,6 +277,18 @@ async fn at_the_connection_limit_no_more_are_served_until_one_ends() {
 }
 
 #[tokio::test]
+async fn one_source_cannot_take_every_connection() {
+    let server = start(HttpConfig { max_connections_per_source: 1, ..hasty() }).await;
+    let mut first = TcpStream::connect(server.address).await.unwrap();
+    first.write_all(&post("Connection: close\r\n", "slow")).await.unwrap();
+    while server.handled() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.send(&post("", "{}")).await, "");
+    assert!(read_all(&mut first).await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
 async fn shutdown_finishes_what_was_begun_and_abandons_what_never_ends() {
     let server = start(hasty()).await;
     let mut slow = TcpStream::connect(server.address).await.unwrap();
