@@ -15,5 +15,4 @@ mod retry_budget;
 pub mod routing;
 
 pub use config::{Config, ConfigError, HttpConfig};
-pub use metrics::describe as describe_metrics;
 pub use process::{Handle, StartError, run, start};

@@ -38,7 +38,7 @@ pub(crate) const RETRY_BUDGET_EXHAUSTED: &str = "weir_proxy_retry_budget_exhaust
 pub(crate) const INDEFINITE: &str = "weir_proxy_indefinite_writes_total";
 
 /// Declares every metric's unit and meaning to the process's recorder.
-pub fn describe() {
+pub(crate) fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_gauge!(CONNECTIONS, Unit::Count, "Connections open now.");
     describe_counter!(CONNECTIONS_REFUSED, Unit::Count, "Connections past their source's limit.");

@@ -62,6 +62,7 @@ impl Tiers for Fleet {
 /// When the configuration is invalid, or the port cannot be had.
 pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Handle, StartError> {
     config.validate()?;
+    crate::metrics::describe();
     let listen = |source| StartError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
