@@ -1,6 +1,7 @@
 //! The catalog in memory: all records, as the leader last read or wrote them. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use dynamodb::table::TableStatus;
@@ -143,15 +144,17 @@ impl Catalog {
     /// given out, by this catalog's own counter, and no table has them, or only one that is being deleted.
     pub(crate) fn gone(&self, hosted: impl Iterator<Item = u64>) -> BTreeSet<u64> {
         let next = self.counter().next_partition;
-        let kept: BTreeSet<u64> = self
+        let kept: Vec<Range<u64>> = self
             .tables
             .values()
             .filter(|table| table.descriptor.status != TableStatus::Deleting)
-            .flat_map(|table| &table.partitions)
-            .map(|partition| partition.id)
+            .map(TableRecord::partition_numbers)
             .collect();
         // A number past the counter was given out by a later leader: this copy is behind, and says nothing.
-        hosted.filter(|partition| *partition != 0 && *partition < next && !kept.contains(partition)).collect()
+        let gone = |partition: &u64| {
+            *partition != 0 && *partition < next && !kept.iter().any(|numbers| numbers.contains(partition))
+        };
+        hosted.filter(gone).collect()
     }
 
     fn load_as<T: Kept>(&mut self, record: &StoredRecord) -> Result<bool, Unreadable> {

@@ -40,8 +40,8 @@ pub struct Config {
     /// The account that ARNs name: 12 digits. Default: `000000000000`.
     #[serde(default = "default_account")]
     pub account: String,
-    /// Storage nodes that must have reported before a table is placed; fewer are waited for, so that a
-    /// fleet that is just starting does not put all on its first node. Default: 3.
+    /// Storage nodes that must be known before a table is placed; fewer are waited for, so that a fleet
+    /// that is just starting does not put all on its first node. Default: 3.
     #[serde(default = "default_minimum_nodes")]
     pub minimum_nodes: usize,
     /// Tables that an account may have. Default: 2,500 (DynamoDB's).

@@ -481,7 +481,10 @@ impl<'a, S: CatalogStore> Leader<'a, S> {
             WriteError::Conflict => "conflict",
             WriteError::Unavailable(_) => "unavailable",
         });
+        // Another leader may be at work: what this copy says, such as what a node should drop, must not be
+        // acted on until it has been read anew.
         self.stale = true;
+        self.shared.stop_serving();
         error
     }
 

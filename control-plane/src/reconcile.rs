@@ -2,9 +2,11 @@
 //! returns the same steps until they have taken effect, so that a new leader resumes what the last one
 //! left, and a lost message costs one round.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use dynamodb::table::{TableDescriptor, TableStatus};
-use routing::placement::{NodeLoad, Placement};
-use units::{NodeId, PartitionId, TableId, Timestamp};
+use routing::placement::{NodeLoad, Placement, REPLICAS};
+use units::{NodeId, PartitionId, TableId, Timestamp, Zone};
 use wire::proto::control::ReplicaAssignment;
 
 use crate::catalog::Catalog;
@@ -38,7 +40,8 @@ pub(crate) fn steps(catalog: &Catalog, fleet: &Fleet, minimum_nodes: usize, now:
         .filter(|node| catalog.nodes.get(&node.name()).is_none_or(|known| known.value != *node))
         .map(Step::RecordNode)
         .collect();
-    let enough_nodes = fleet.live(now).count() >= minimum_nodes;
+    let enough_nodes =
+        catalog.nodes.len() >= minimum_nodes && fleet.live(now).count() >= minimum_nodes.min(MAJORITY);
     for table in catalog.tables.values() {
         match table.descriptor.status {
             TableStatus::Active => {}
@@ -135,11 +138,20 @@ fn assignment(table: &TableRecord, partition: &PartitionRecord, fleet: &Fleet) -
 /// A partition's configuration as it was placed; every change of its members or range counts up from it.
 const FIRST_CONFIGURATION: u64 = 1;
 
-/// What each live node hosts by the catalog: what placement balances.
+/// Replicas of a partition that must be there for it to work.
+const MAJORITY: usize = REPLICAS / 2 + 1;
+
+/// What the nodes that may be given replicas host by the catalog: what placement balances. Where a zone
+/// has no live node, its other nodes may: each partition works without them, and they are told when they
+/// are back.
 pub(crate) fn loads(catalog: &Catalog, fleet: &Fleet, now: Timestamp) -> Vec<NodeLoad> {
-    let mut loads: Vec<NodeLoad> = fleet
-        .live(now)
-        .map(|node| NodeLoad { node: node.node, zone: node.zone, replicas: 0, leaders: 0 })
+    let live: BTreeMap<NodeId, Zone> = fleet.live(now).map(|node| (node.node, node.zone)).collect();
+    let zones: BTreeSet<Zone> = live.values().copied().collect();
+    let away = fleet.directory().iter().filter(|node| !zones.contains(&node.zone));
+    let mut loads: Vec<NodeLoad> = live
+        .into_iter()
+        .chain(away.map(|node| (node.node, node.zone)))
+        .map(|(node, zone)| NodeLoad { node, zone, replicas: 0, leaders: 0 })
         .collect();
     for partition in catalog.tables.values().flat_map(|table| &table.partitions) {
         for (at, (member, _)) in partition.members.iter().enumerate() {
@@ -168,3 +180,6 @@ pub(crate) fn activated(table: &TableRecord) -> TableRecord {
     table.descriptor.version += 1;
     table
 }
+
+#[cfg(test)]
+mod tests;

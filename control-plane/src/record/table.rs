@@ -1,6 +1,8 @@
 //! `table/NAME`: a table's descriptor and where its partitions were placed. One record, so that a table
 //! appears, changes and goes in one conditional write.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use dynamodb::table::TableDescriptor;
 use routing::placement::PlacedPartition;
@@ -49,6 +51,12 @@ impl TableRecord {
     #[must_use]
     pub(crate) fn is_placed(&self) -> bool {
         !self.partitions.is_empty()
+    }
+
+    /// Its partitions' numbers, whether they have places yet or not.
+    #[must_use]
+    pub(crate) fn partition_numbers(&self) -> Range<u64> {
+        self.first_partition..self.first_partition.saturating_add(u64::from(self.descriptor.partitions))
     }
 
     /// The storage nodes that were given replicas of it.

@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use proptest::prelude::*;
 use routing::{KeyRange, Member, MemberKind, RouteVersion};
 use units::{Epoch, NodeId, PartitionId, Term, Zone};
 
@@ -68,6 +69,29 @@ fn only_a_whole_catalog_lets_it_deny_a_table() {
     assert!(!metadata.read().catalog_is_whole());
     assert_eq!(metadata.push_catalog(push(1, 2, vec![table(1, "a", 1)], true)), Pushed::News);
     assert!(metadata.read().catalog_is_whole());
+}
+
+proptest! {
+    /// The control plane's pushes in any order, some of them lost: what is known is always a state that
+    /// the catalog once had, and never an older one than before.
+    #[test]
+    fn knowledge_of_the_catalog_never_goes_back(
+        mut pushes in proptest::collection::vec((1u64..4, 1u64..30), 1..40),
+    ) {
+        let metadata = Metadata::default();
+        let mut newest = PushPosition::default();
+        for (term, sequence) in pushes.drain(..) {
+            let position = PushPosition { term, sequence };
+            // At each position the catalog has one table, whose number and version say where it was.
+            let at = term * 100 + sequence;
+            let pushed = metadata.push_catalog(push(term, sequence, vec![table(at, "t", at)], true));
+            prop_assert_eq!(pushed == Pushed::Stale, position < newest);
+            newest = newest.max(position);
+            let now = metadata.read();
+            prop_assert_eq!(now.by_name("t").unwrap().version, newest.term * 100 + newest.sequence);
+            prop_assert_eq!(now.table_count(), 1);
+        }
+    }
 }
 
 fn push(term: u64, sequence: u64, tables: Vec<Table>, complete: bool) -> CatalogPush {
