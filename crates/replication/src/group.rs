@@ -62,6 +62,8 @@ pub(crate) struct Group {
     followed: Option<(NodeId, Term)>,
     applied: LogIndex,
     election_due: Timestamp,
+    /// Until then this replica, which led last or is to lead a new group first, stands again soon.
+    eager_until: Timestamp,
     active: Timestamp,
     asleep: bool,
     transfer_wanted: Option<NodeId>,
@@ -96,6 +98,7 @@ impl Group {
         let (membership, membership_at) = (recovered.membership.clone(), recovered.membership_at);
         let applied = recovered.checkpoint.index;
         let durable_term = recovered.hard_state.term.get();
+        let eager = !wiped && is_first_choice(id, me, &recovered);
         let config = raft_config(&shared.config, me, applied);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config, MemoryLog::new(recovered), &logger)
@@ -118,7 +121,8 @@ impl Group {
             handed_over: None,
             followed: None,
             applied,
-            election_due: shared.draw_election(now),
+            election_due: if eager { now } else { shared.draw_election(now) },
+            eager_until: if eager { now + shared.config.election_timeout_min } else { now },
             active: now,
             asleep: false,
             transfer_wanted: None,
@@ -533,7 +537,11 @@ impl Group {
         if self.leads() || self.refill.is_some() || shared.now < self.election_due {
             return;
         }
-        self.election_due = shared.draw_election(shared.now);
+        self.election_due = match shared.now < self.eager_until {
+            // The others may not have opened the group yet; a pre-vote that is lost or refused costs nothing.
+            true => shared.now + shared.config.tick,
+            false => shared.draw_election(shared.now),
+        };
         // Alone, a candidate leads at once: then its log must be durable already.
         let not_yet = if alone { !self.unpersisted.is_empty() } else { shared.draining || self.is_installing() };
         if not_yet || !self.raw.raft.promotable() {
@@ -889,9 +897,9 @@ impl Group {
     }
 
     fn begin_reign(&mut self, first: LogIndex, shared: &mut Shared) {
-        // Nobody else ever led a group whose only member this has always been.
+        // Nobody else ever led a group whose only member this has always been, and nobody led before term 1.
         let always_alone = self.is_alone(shared.me()) && self.membership_at == LogIndex::default();
-        let no_other_lease = always_alone || self.handed_over == Some(self.term);
+        let no_other_lease = always_alone || self.term == Term::new(1) || self.handed_over == Some(self.term);
         let wait = if no_other_lease || shared.has_bug(SeededBug::SkipLeaseWait) {
             std::time::Duration::ZERO
         } else {
@@ -962,5 +970,19 @@ fn raft_config(config: &NodeConfig, me: NodeId, applied: LogIndex) -> raft::Conf
         max_uncommitted_size: config.max_uncommitted_bytes,
         max_committed_size_per_ready: MAX_COMMITTED_BYTES,
         ..raft::Config::default()
+    }
+}
+
+/// Whether this replica should ask for votes without waiting for anybody: it voted for itself last, so it
+/// probably led; or the group is new, and its number picks this one of the members.
+fn is_first_choice(group: PartitionId, me: NodeId, recovered: &Recovered) -> bool {
+    let voters = &recovered.membership.voters;
+    match recovered.hard_state.vote {
+        Some(vote) => vote == me,
+        None => {
+            let turn = group.get() % u64::try_from(voters.len().max(1)).expect("a count fits");
+            recovered.origin == Origin::New
+                && usize::try_from(turn).is_ok_and(|turn| voters.iter().nth(turn) == Some(&me))
+        }
     }
 }

@@ -93,9 +93,13 @@ impl ReplicatedStore {
     /// The node whose replica should execute.
     fn choose(&self, route: &Route, consistent: bool) -> Result<Arc<Node>, StoreError> {
         let nodes = self.nodes.load();
-        if consistent {
-            let leader = route.leader.ok_or(StoreError::Unknown)?;
-            return nodes.get(&leader).cloned().ok_or(StoreError::Unknown);
+        // Without a leader to turn to (an election is under way, or its node is gone) any member will do: it
+        // holds the request until the group has a leader, and says who.
+        if consistent
+            && let Some(leader) = route.leader.and_then(|leader| nodes.get(&leader))
+            && leader.connection.is_connected()
+        {
+            return Ok(Arc::clone(leader));
         }
         let now = wire::clock::now();
         let mut best: Option<(u8, &Arc<Node>)> = None;

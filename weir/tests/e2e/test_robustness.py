@@ -47,7 +47,9 @@ def test_malformed_http_is_answered_with_a_client_error_or_closed(weir):
 
 
 def test_the_health_check_answers(weir):
-    assert b"200 OK" in raw(weir, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert b"200 OK" in raw(
+        weir, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", shutdown=False
+    )
 
 
 def test_ten_thousand_mutations_never_break_the_server(weir, db, table_name):
