@@ -109,14 +109,17 @@ impl Merge<'_> {
         forward: bool,
         limit: ChunkLimit,
     ) -> Result<(Vec<Entry>, Option<Bytes>), EngineError> {
-        let recent = self.recent.into_iter();
-        let frozen = self.frozen.map(|table| table.range(bounds)).into_iter().flatten();
-        let tree = self.tree.map(|view| tree_file::range(view, bounds)).transpose()?.into_iter().flatten();
-        if forward {
-            merge(recent, self.cut, frozen, tree, |a, b| a < b, limit)
-        } else {
-            merge(recent, self.cut, frozen.rev(), tree.rev(), |a, b| a > b, limit)
-        }
+        EngineError::guard(|| {
+            let recent = self.recent.into_iter();
+            let frozen = self.frozen.map(|table| table.range(bounds)).into_iter().flatten();
+            let tree = self.tree.map(|view| tree_file::range(view, bounds)).transpose()?;
+            let tree = tree.into_iter().flatten();
+            if forward {
+                merge(recent, self.cut, frozen, tree, |a, b| a < b, limit)
+            } else {
+                merge(recent, self.cut, frozen.rev(), tree.rev(), |a, b| a > b, limit)
+            }
+        })
     }
 }
 

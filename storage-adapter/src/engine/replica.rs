@@ -95,7 +95,7 @@ impl Replica {
         if !path.try_exists()? {
             return Ok(Self::new(Some(path), cache_bytes));
         }
-        let (file, checkpoint) = TreeFile::open(&path, cache_bytes)?;
+        let (file, checkpoint) = EngineError::guard(|| TreeFile::open(&path, cache_bytes))?;
         let replica = Self::new(Some(path), cache_bytes);
         {
             let mut state = replica.state.write();
@@ -138,7 +138,10 @@ impl Replica {
             }
         };
         match tree {
-            Some(tree) => tree_file::get(&tree, key)?.map(StoredItem::checked).transpose(),
+            Some(tree) => {
+                let found = EngineError::guard(|| tree_file::get(&tree, key))?;
+                found.map(StoredItem::checked).transpose()
+            }
             None => Ok(None),
         }
     }
@@ -202,7 +205,7 @@ impl Replica {
             *file = FileState::Open(TreeFile::create(path, self.cache_bytes)?);
         }
         let FileState::Open(tree) = &*file else { unreachable!("opened just above") };
-        tree.fold(&table, &checkpoint)?;
+        EngineError::guard(|| tree.fold(&table, &checkpoint))?;
         let view = tree.view()?.map(Arc::new);
         let mut state = self.state.write();
         // In one step: a reader finds each key in the frozen table or in the tree that has it.
@@ -215,6 +218,18 @@ impl Replica {
     /// Ends its use of its file: waits for a running checkpoint, and no later one begins.
     pub(crate) fn retire(&self) {
         *self.file.lock() = FileState::Retired;
+    }
+
+    /// Ends its use of its file, and renames it: the next start finds none, and refills the replica. The
+    /// damaged file stays as evidence.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub(crate) fn set_aside(&self) -> std::io::Result<()> {
+        self.retire();
+        let Some(path) = &self.path else { return Ok(()) };
+        std::fs::rename(path, path.with_extension("damaged"))?;
+        sync_parent(path)
     }
 
     /// Ends its use of its file, and removes it.

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
-use replication::wal::{Log, LogError};
+use replication::wal::{Log, LogError, SegmentStore};
 use replication::{PersistBatch, PersistSequence};
 use units::PartitionId;
 
-use super::SegmentFolder;
 use crate::metrics;
 
 /// What the writer tells the node's loop.
@@ -62,7 +61,10 @@ impl LogWriter {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub(crate) fn start(log: Log<SegmentFolder>, events: impl LogEvents) -> io::Result<Self> {
+    pub(crate) fn start<S>(log: Log<S>, events: impl LogEvents) -> io::Result<Self>
+    where
+        S: SegmentStore<File: Send> + Send + 'static,
+    {
         let queue = Arc::<Queue>::default();
         let thread = std::thread::Builder::new().name("weir-log".to_owned()).spawn({
             let queue = Arc::clone(&queue);
@@ -125,7 +127,7 @@ impl Queue {
     }
 }
 
-fn run(mut log: Log<SegmentFolder>, queue: &Queue, events: &impl LogEvents) {
+fn run<S: SegmentStore>(mut log: Log<S>, queue: &Queue, events: &impl LogEvents) {
     while let Some(jobs) = queue.take() {
         if let Err(error) = write(&mut log, jobs, events) {
             events.failed(&error);
@@ -135,7 +137,7 @@ fn run(mut log: Log<SegmentFolder>, queue: &Queue, events: &impl LogEvents) {
     }
 }
 
-fn write(log: &mut Log<SegmentFolder>, jobs: Vec<Job>, events: &impl LogEvents) -> Result<(), LogError> {
+fn write<S: SegmentStore>(log: &mut Log<S>, jobs: Vec<Job>, events: &impl LogEvents) -> Result<(), LogError> {
     let mut durable = None;
     let mut bytes = 0;
     let mut batches = 0_u32;

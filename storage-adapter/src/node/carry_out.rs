@@ -12,8 +12,8 @@ use super::inbox::SnapshotData;
 use super::node_loop::NodeLoop;
 use super::shared::Shared;
 use super::{reads, snapshot_sender, unavailable};
-use crate::engine::{EngineError, Replica, sync_parent};
-use crate::{StoreError, metrics};
+use crate::engine::{Replica, sync_parent};
+use crate::metrics;
 
 impl NodeLoop {
     /// Carries out everything that the core has to say.
@@ -221,13 +221,4 @@ fn refuse_unconfirmed(what: Confirmed) {
         Confirmed::Read(request) => request.reply.refuse(error),
         Confirmed::Answer(_, reply) => reply.refuse(error),
     }
-}
-
-/// What a caller is told when the engine cannot read what an operation needs.
-pub(super) fn unreadable(shared: &Shared, partition: PartitionId, error: &EngineError) -> StoreError {
-    tracing::error!(%partition, %error, "a replica could not be read");
-    if !matches!(error, EngineError::Damaged(_)) {
-        shared.fail("a replica's file cannot be read");
-    }
-    StoreError::Corrupt
 }

@@ -9,7 +9,7 @@ use units::PartitionId;
 
 use super::inbox::Input;
 use super::shared::Shared;
-use crate::engine::Replica;
+use crate::engine::{EngineError, Replica};
 use crate::metrics;
 
 /// The replicas of one round.
@@ -63,6 +63,11 @@ fn run(shared: &Shared, queue: &Receiver<Round>) {
                 Ok(position) => shared.inbox.push(Input::Checkpointed(partition, position)),
                 Err(error) => {
                     tracing::error!(%partition, %error, "a checkpoint failed");
+                    if matches!(error, EngineError::Damaged(_))
+                        && let Err(error) = replica.set_aside()
+                    {
+                        tracing::error!(%partition, %error, "the damaged file could not be set aside");
+                    }
                     return shared.fail("a checkpoint failed");
                 }
             }

@@ -5,12 +5,12 @@ use dynamodb::operation::Outcome;
 use replication::{Position, ReadToken, Refused};
 use units::{PartitionId, Timestamp};
 
-use super::carry_out::unreadable;
 use super::group::Confirmed;
 use super::node_loop::NodeLoop;
+use super::reads::{self, unreadable};
 use super::reply::Reply;
 use super::request::Request;
-use super::{reads, redirect, unavailable};
+use super::{redirect, unavailable};
 use crate::{evaluate, metrics};
 
 impl NodeLoop {

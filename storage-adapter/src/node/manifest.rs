@@ -131,3 +131,52 @@ fn typed(stored: StoredReplica) -> Assignment {
         established: stored.established,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let assignment = Assignment {
+            table: TableId::new(4),
+            partition: PartitionId::new(9),
+            range: KeyRange { start: Bytes::from_static(&[0, 255]), end: Some(Bytes::from_static(&[7])) },
+            members: vec![Member { node: NodeId::new(2), zone: Zone::new(1), kind: MemberKind::Log }],
+            configuration: 3,
+            established: true,
+        };
+        Manifest {
+            incarnation: Epoch::new(8),
+            replicas: BTreeMap::from([(assignment.partition, assignment)]),
+            addresses: BTreeMap::from([(NodeId::new(2), "host:1".to_owned())]),
+        }
+    }
+
+    #[test]
+    fn a_manifest_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = ManifestFile::new(folder.path(), NodeId::new(1));
+        assert!(file.read().unwrap().is_none());
+        file.write(&manifest()).unwrap();
+        let read = file.read().unwrap().unwrap();
+        assert_eq!(read.incarnation, manifest().incarnation);
+        assert_eq!(read.replicas, manifest().replicas);
+        assert_eq!(read.addresses, manifest().addresses);
+    }
+
+    #[test]
+    fn a_damaged_manifest_and_another_nodes_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = ManifestFile::new(folder.path(), NodeId::new(1));
+        file.write(&manifest()).unwrap();
+        assert!(ManifestFile::new(folder.path(), NodeId::new(2)).read().is_err());
+        let path = folder.path().join(FILE);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let last = bytes.len() - 3;
+        bytes[last] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(file.read().is_err());
+    }
+}

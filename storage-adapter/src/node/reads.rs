@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dynamodb::operation::Operation;
+use units::PartitionId;
 
 use super::request::Request;
 use super::shared::Shared;
@@ -50,12 +51,16 @@ async fn read_range(shared: Arc<Shared>, request: Request) {
     }
 }
 
-/// Answers a read that the engine could not serve.
-fn refuse(shared: &Shared, request: Request, error: &EngineError) {
-    let partition = request.hosted.partition();
+/// What a caller is told when the engine cannot read what an operation needs.
+pub(super) fn unreadable(shared: &Shared, partition: PartitionId, error: &EngineError) -> StoreError {
     tracing::error!(%partition, %error, "a replica could not be read");
     if !matches!(error, EngineError::Damaged(_)) {
         shared.fail("a replica's file cannot be read");
     }
-    request.reply.refuse(StoreError::Corrupt);
+    StoreError::Corrupt
+}
+
+fn refuse(shared: &Shared, request: Request, error: &EngineError) {
+    let error = unreadable(shared, request.hosted.partition(), error);
+    request.reply.refuse(error);
 }

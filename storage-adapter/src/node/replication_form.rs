@@ -146,3 +146,105 @@ fn typed_snapshot(position: proto::SnapshotPosition) -> SnapshotPosition {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::{btree_set, vec};
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn nodes() -> impl Strategy<Value = std::collections::BTreeSet<NodeId>> {
+        btree_set(any::<u64>().prop_map(NodeId::new), 0..4)
+    }
+
+    fn some_membership() -> impl Strategy<Value = Membership> {
+        (nodes(), nodes(), nodes(), nodes(), any::<bool>()).prop_map(
+            |(voters, learners, outgoing, learners_next, auto_leave)| Membership {
+                voters,
+                learners,
+                outgoing,
+                learners_next,
+                auto_leave,
+            },
+        )
+    }
+
+    fn some_entry() -> impl Strategy<Value = LogEntry> {
+        (any::<bool>(), any::<[u64; 2]>(), vec(any::<u8>(), 0..20)).prop_map(
+            |(membership, [term, index], payload)| LogEntry {
+                kind: if membership { EntryKind::Membership } else { EntryKind::Normal },
+                term: Term::new(term),
+                index: LogIndex::new(index),
+                payload: payload.into(),
+            },
+        )
+    }
+
+    fn some_snapshot() -> impl Strategy<Value = SnapshotPosition> {
+        (any::<[u64; 2]>(), some_membership()).prop_map(|([index, term], membership)| SnapshotPosition {
+            at: Position { index: LogIndex::new(index), term: Term::new(term) },
+            membership,
+        })
+    }
+
+    fn some_message() -> impl Strategy<Value = GroupMessage> {
+        let kind = (1..=13_u32).prop_map(|number| MessageKind::from_number(number).unwrap());
+        let rest = (any::<bool>(), any::<i64>(), vec(any::<u8>(), 0..9));
+        (kind, any::<[u64; 10]>(), rest, vec(some_entry(), 0..3), option::of(some_snapshot())).prop_map(
+            |(kind, n, (reject, priority, context), entries, snapshot)| GroupMessage {
+                group: PartitionId::new(n[0]),
+                kind,
+                from: NodeId::new(n[1]),
+                to: NodeId::new(n[2]),
+                term: Term::new(n[3]),
+                log_term: Term::new(n[4]),
+                index: LogIndex::new(n[5]),
+                commit: LogIndex::new(n[6]),
+                commit_term: Term::new(n[7]),
+                reject,
+                reject_hint: LogIndex::new(n[8]),
+                request_snapshot: LogIndex::new(n[9]),
+                priority,
+                context: context.into(),
+                entries,
+                snapshot,
+            },
+        )
+    }
+
+    fn some_ack() -> impl Strategy<Value = NodeHeartbeatAck> {
+        (any::<[u64; 2]>(), vec(any::<[u64; 2]>(), 0..3)).prop_map(|([incarnation, sequence], revoked)| {
+            let revocation = |[group, term]: [u64; 2]| Revocation {
+                group: PartitionId::new(group),
+                term: Term::new(term),
+            };
+            NodeHeartbeatAck {
+                incarnation: Epoch::new(incarnation),
+                sequence,
+                revoked: revoked.into_iter().map(revocation).collect(),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn an_envelope_arrives_as_it_was_sent(
+            from_incarnation in any::<u64>(),
+            messages in vec(some_message(), 0..3),
+            heartbeat in option::of(any::<[u64; 2]>()),
+            heartbeat_ack in option::of(some_ack()),
+        ) {
+            let sent = Envelope {
+                from_incarnation: Epoch::new(from_incarnation),
+                messages,
+                heartbeat: heartbeat.map(|[sequence, processed]| NodeHeartbeat { sequence, processed }),
+                heartbeat_ack,
+            };
+            let bytes = prost::Message::encode_to_vec(&envelope(NodeId::new(5), sent.clone()));
+            let received = prost::Message::decode(bytes.as_slice()).unwrap();
+            prop_assert_eq!(typed_envelope(received), (NodeId::new(5), sent));
+        }
+    }
+}

@@ -137,6 +137,32 @@ impl Fleet {
         connection.call::<Assign>(&request, PATIENCE).await.unwrap();
     }
 
+    /// Tells a node to drop the partition.
+    pub(super) async fn drop_partition(&self, node: NodeId) {
+        let address = &self.nodes[&node].address;
+        let connection = Connection::open(address, ConnectionConfig::named("test"));
+        let request = AssignRequest { assign: Vec::new(), drop: vec![PARTITION.get()] };
+        connection.call::<Assign>(&request, PATIENCE).await.unwrap();
+    }
+
+    /// Waits until a file of a node exists, or does not.
+    pub(super) async fn until_exists(&self, node: NodeId, part: &str, exists: bool) {
+        let path = self.nodes[&node].folder.as_ref().unwrap().path().join(part);
+        let until = wire::clock::now() + PATIENCE;
+        while path.exists() != exists {
+            assert!(wire::clock::now() < until, "{} exists: {}", path.display(), !exists);
+            tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+        }
+    }
+
+    /// Overwrites bytes of a stopped node's file.
+    pub(super) fn overwrite(&self, node: NodeId, part: &str, bytes: usize) {
+        let path = self.nodes[&node].folder.as_ref().unwrap().path().join(part);
+        let mut content = std::fs::read(&path).unwrap();
+        content[..bytes].fill(0xa5);
+        std::fs::write(&path, content).unwrap();
+    }
+
     fn members(&self) -> Vec<Member> {
         let member = |node: &NodeId| Member { node: *node, zone: zone(*node), kind: MemberKind::Storage };
         self.nodes.keys().map(member).collect()
@@ -181,6 +207,12 @@ impl Fleet {
         Err(last)
     }
 
+    /// What `node` itself answers.
+    pub(super) async fn ask(&self, node: NodeId, operation: &Operation) -> Result<Outcome, StoreError> {
+        let handle = self.nodes[&node].handle.as_ref().unwrap();
+        handle.node().execute(PARTITION, operation.clone(), ATTEMPT).await
+    }
+
     /// Who leads and serves.
     pub(super) async fn leader(&self) -> NodeId {
         let until = wire::clock::now() + PATIENCE;
@@ -200,10 +232,9 @@ impl Fleet {
     /// Waits until `node` itself answers `operation` with `expected`.
     pub(super) async fn until_read_on(&self, node: NodeId, operation: &Operation, expected: &Outcome) {
         let until = wire::clock::now() + PATIENCE;
-        let handle = self.nodes[&node].handle.as_ref().unwrap();
         let mut last = None;
         while wire::clock::now() < until {
-            let answer = handle.node().execute(PARTITION, operation.clone(), ATTEMPT).await;
+            let answer = self.ask(node, operation).await;
             if answer.as_ref() == Ok(expected) {
                 return;
             }
