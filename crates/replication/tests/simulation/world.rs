@@ -30,16 +30,17 @@ pub(crate) struct Plan {
     /// How long everything may take to be well again.
     pub(crate) calm: Duration,
     pub(crate) bug: Option<SeededBug>,
+    /// Longest time from fault to fault.
+    pub(crate) fault_gap: Duration,
     /// Faults that are drawn every second time; any otherwise.
     pub(crate) focus: &'static [u32],
 }
 
 /// Numbers of faults to focus on; see `World::fault`.
 pub(crate) mod focus {
-    pub(crate) const CUTS: &[u32] = &[0, 1, 2, 3, 10];
-    pub(crate) const CRASHES: &[u32] = &[7, 8, 8, 13];
+    pub(crate) const CRASHES: &[u32] = &[7, 8, 8, 13, 13, 16];
     pub(crate) const WIPES: &[u32] = &[2, 3, 8, 9, 9];
-    pub(crate) const TRANSFERS: &[u32] = &[2, 3, 14, 14, 14];
+    pub(crate) const TRANSFERS: &[u32] = &[2, 3, 14, 14, 16];
     pub(crate) const MUFFLES: &[u32] = &[3, 8, 15, 15, 15];
 }
 
@@ -52,8 +53,16 @@ impl Plan {
             faults: Duration::from_secs(20),
             calm: Duration::from_secs(12),
             bug: None,
+            fault_gap: Duration::from_millis(1500),
             focus: &[],
         }
+    }
+
+    /// Many faults of a kind that bring this bug to light, and no time to recover: what is found must be
+    /// a broken promise.
+    pub(crate) fn hunt(bug: SeededBug, focus: &'static [u32], seed: u64) -> Self {
+        let (fault_gap, calm) = (Duration::from_millis(600), Duration::ZERO);
+        Self { nodes: 3, bug: Some(bug), fault_gap, focus, calm, ..Self::chaos(seed) }
     }
 
     fn quiet(seed: u64, nodes: u64, groups: u64) -> Self {
@@ -247,6 +256,9 @@ impl World {
         world.after(3_000 * MILLI, Event::Fault);
         let end = world.now + nanos(world.plan.faults);
         world.run_until(end);
+        if world.plan.calm.is_zero() {
+            return world.outcome();
+        }
         world.heal();
         let end = world.now + nanos(world.plan.calm);
         world.run_until(end - nanos(world.plan.calm) / 3);
@@ -307,6 +319,106 @@ impl World {
             world.run_until(world.now + MILLI);
         }
         Duration::from_nanos(world.now - start)
+    }
+
+    /// A sleeping leader whose group's messages are lost, while its node's heartbeats are not, is
+    /// succeeded: only revocations tell it.
+    pub(crate) fn muffled_sleeper(seed: u64, bug: Option<SeededBug>) -> Outcome {
+        let mut world = Self::new(Plan { bug, ..Plan::quiet(seed, 3, 1) });
+        world.run_for(6_000);
+        let leader = world.holder(PartitionId::new(1)).expect("somebody leads after six seconds");
+        let others = world.others(leader);
+        for other in &others {
+            world.muffled.extend([(leader, *other), (*other, leader)]);
+        }
+        // The two lose sight of each other for a while, which wakes the group at both.
+        world.cut.extend([(others[0], others[1]), (others[1], others[0])]);
+        world.run_for(700);
+        world.cut.clear();
+        world.run_for(6_000);
+        let now = world.holder(PartitionId::new(1));
+        world.checks.alive(now.is_some_and(|holder| holder != leader), || format!("{now:?} serves"));
+        world.outcome()
+    }
+
+    /// A leader is paused, its followers restart and forget whom they followed; it resumes, hears their
+    /// nodes and not their groups.
+    pub(crate) fn forgetful_followers(seed: u64, bug: Option<SeededBug>) -> Outcome {
+        let mut world = Self::new(Plan { bug, ..Plan::quiet(seed, 3, 1) });
+        world.after(5 * MILLI, Event::Client);
+        world.run_for(5_000);
+        let leader = world.holder(PartitionId::new(1)).expect("somebody leads after five seconds");
+        world.nodes.get_mut(&leader).unwrap().paused_until = world.now + 4_000 * MILLI;
+        for other in world.others(leader) {
+            world.muffled.extend([(leader, other), (other, leader)]);
+            world.crash(other);
+            world.after(10 * MILLI, Event::Restart(other));
+        }
+        world.run_for(8_000);
+        world.outcome()
+    }
+
+    /// A leader hands over and is then cut off from all news.
+    pub(crate) fn transfer_and_cut(seed: u64, bug: Option<SeededBug>) -> Outcome {
+        let mut world = Self::new(Plan { bug, ..Plan::quiet(seed, 3, 1) });
+        world.run_for(5_000);
+        let group = PartitionId::new(1);
+        let leader = world.holder(group).expect("somebody leads after five seconds");
+        let to = world.others(leader)[0];
+        world.with_core(leader, |core, now| core.transfer_leadership(group, to, now));
+        for other in world.others(leader) {
+            world.cut.insert((other, leader));
+        }
+        world.run_for(2_000);
+        let now = world.holder(group);
+        world.checks.alive(now == Some(to), || format!("{now:?} serves"));
+        world.outcome()
+    }
+
+    /// A voter restarts between two candidates of one term.
+    pub(crate) fn voter_restarts(seed: u64, bug: Option<SeededBug>) -> Outcome {
+        let mut world = Self::new(Plan { bug, ..Plan::quiet(seed, 3, 1) });
+        world.after(5 * MILLI, Event::Client);
+        world.run_for(4_000);
+        let first = world.holder(PartitionId::new(1)).expect("somebody leads after four seconds");
+        world.isolate(first);
+        let term = world.term(world.others(first)[0]);
+        let mut second = None;
+        for _ in 0..3_000 {
+            world.run_for(1);
+            let leads = |node: &NodeId| world.nodes[node].live.as_ref().is_some_and(|live| live.core.leading() > 0);
+            second = world.others(first).into_iter().find(leads);
+            if second.is_some() {
+                break;
+            }
+        }
+        let second = second.expect("the others elect one of them");
+        assert_eq!(world.term(second), term.next());
+        let voter = world.others(first).into_iter().find(|node| *node != second).unwrap();
+        world.crash(voter);
+        world.start(voter, false);
+        world.cut.clear();
+        world.isolate(second);
+        world.run_for(4_000);
+        world.outcome()
+    }
+
+    fn run_for(&mut self, millis: u64) {
+        self.run_until(self.now + millis * MILLI);
+    }
+
+    fn others(&self, than: NodeId) -> Vec<NodeId> {
+        self.nodes.keys().copied().filter(|node| *node != than).collect()
+    }
+
+    fn term(&self, node: NodeId) -> Term {
+        self.nodes[&node].live.as_ref().unwrap().leases[&PartitionId::new(1)].term()
+    }
+
+    fn isolate(&mut self, node: NodeId) {
+        for other in self.others(node) {
+            self.cut.extend([(node, other), (other, node)]);
+        }
     }
 
     fn until_writes(&mut self, group: PartitionId) -> Duration {
@@ -389,7 +501,9 @@ impl World {
                 let arrived = self.incarnation(to) == Some(to_incarnation) && !self.cut.contains(&(from, to));
                 if arrived {
                     self.nodes.get_mut(&to).unwrap().staged.insert(group, state);
-                    self.with_core(to, |core, now| drop(core.snapshot_received(*message, now)));
+                    self.with_core(to, |core, now| {
+                        let _ = core.snapshot_received(*message, now);
+                    });
                 }
                 let done = Event::SnapshotDone { node: from, incarnation: from_incarnation, group, to, arrived };
                 self.after(5 * MILLI, done);
@@ -739,7 +853,7 @@ impl World {
     // ---- faults ------------------------------------------------------------------------------------
 
     fn fault(&mut self) {
-        let pause = self.rng.random_range(100..1500) * MILLI;
+        let pause = self.rng.random_range(50 * MILLI..nanos(self.plan.fault_gap));
         self.after(pause, Event::Fault);
         let nodes = self.node_ids();
         let one = nodes[self.rng.random_range(0..nodes.len())];
