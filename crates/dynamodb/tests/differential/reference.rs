@@ -43,9 +43,19 @@ impl Reference {
     }
 
     pub(crate) fn items(&self, table: &str) -> Vec<Value> {
-        match self.answer(ApiOperation::Scan, &json!({ "TableName": table }).to_string()) {
-            Answered::Done(page) => page["Items"].as_array().expect("a scan has items").clone(),
-            refused => panic!("a scan of {table}: {refused}"),
+        let mut request = json!({ "TableName": table });
+        let mut items = Vec::new();
+        loop {
+            match self.answer(ApiOperation::Scan, &request.to_string()) {
+                Answered::Done(page) => {
+                    items.extend(page["Items"].as_array().expect("a scan has items").iter().cloned());
+                    match page.get("LastEvaluatedKey") {
+                        Some(key) => request["ExclusiveStartKey"] = key.clone(),
+                        None => return items,
+                    }
+                }
+                refused @ Answered::Refused { .. } => panic!("a scan of {table}: {refused}"),
+            }
         }
     }
 

@@ -9,12 +9,16 @@ use crate::comparison::Answered;
 /// More pages than any table here has.
 const MAX_PAGES: usize = 1_000;
 
+/// Scans of more segments than this are compared segment by segment.
+const MAX_SEGMENTS: u64 = 8;
+
 /// The scan, if it reads in pages or segments from the start.
 pub(crate) fn of(operation: ApiOperation, body: &str) -> Option<Map<String, Value>> {
     let request: Value = serde_json::from_str(body).ok()?;
     let request = request.as_object()?;
     let given = |member: &str| request.get(member).is_some_and(|value| !value.is_null());
-    let in_parts = given("Limit") || given("TotalSegments");
+    let segments = request.get("TotalSegments").and_then(Value::as_u64).unwrap_or(1);
+    let in_parts = given("Limit") || (1..=MAX_SEGMENTS).contains(&segments) && given("TotalSegments");
     (operation == ApiOperation::Scan && in_parts && !given("ExclusiveStartKey")).then(|| request.clone())
 }
 
