@@ -1,59 +1,115 @@
-//! Every metric of the storage tier, with its unit and labels.
+//! Every metric of the storage tier, with its unit and labels. Those of the request path are handles,
+//! looked up once, at the first use after the process installed its recorder.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use metrics::{counter, gauge, histogram};
+use metrics::{
+    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use units::NodeId;
+
+const LOG_SYNCS: &str = "weir_storage_log_syncs_total";
+const LOG_BYTES: &str = "weir_storage_log_bytes_total";
+const LOG_SYNC_SECONDS: &str = "weir_storage_log_sync_seconds";
+const LOG_SYNC_BATCHES: &str = "weir_storage_log_sync_batches";
+const PROPOSALS: &str = "weir_storage_proposals_total";
+const APPLIED: &str = "weir_storage_applied_entries_total";
+const QUORUM_READS: &str = "weir_storage_quorum_reads_total";
+const CHECKPOINT_SECONDS: &str = "weir_storage_checkpoint_seconds";
+const LEADERS: &str = "weir_storage_leaders";
+const REPLICAS: &str = "weir_storage_replicas";
+const LEADERSHIPS_LOST: &str = "weir_storage_leaderships_lost_total";
+const SNAPSHOTS: &str = "weir_storage_snapshots_total";
+const CORRUPT_ITEMS: &str = "weir_storage_corrupt_items_total";
+const OVERLOADED: &str = "weir_storage_overloaded_total";
+
+static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
+    log_syncs: counter!(LOG_SYNCS),
+    log_bytes: counter!(LOG_BYTES),
+    log_sync_seconds: histogram!(LOG_SYNC_SECONDS),
+    log_sync_batches: histogram!(LOG_SYNC_BATCHES),
+    proposals: counter!(PROPOSALS),
+    applied: counter!(APPLIED),
+});
+
+struct Handles {
+    log_syncs: Counter,
+    log_bytes: Counter,
+    log_sync_seconds: Histogram,
+    log_sync_batches: Histogram,
+    proposals: Counter,
+    applied: Counter,
+}
+
+/// Declares every metric's unit and meaning to the process's recorder.
+pub(crate) fn describe() {
+    describe_counter!(LOG_SYNCS, Unit::Count, "Syncs of the node's log.");
+    describe_counter!(LOG_BYTES, Unit::Bytes, "Bytes written to the node's log.");
+    describe_histogram!(LOG_SYNC_SECONDS, Unit::Seconds, "How long a sync of the log took.");
+    describe_histogram!(LOG_SYNC_BATCHES, Unit::Count, "Batches that one sync covered.");
+    describe_counter!(PROPOSALS, Unit::Count, "Effects proposed to their groups.");
+    describe_counter!(APPLIED, Unit::Count, "Committed entries applied.");
+    describe_counter!(QUORUM_READS, Unit::Count, "Strong reads that found no lease and asked a quorum.");
+    describe_histogram!(CHECKPOINT_SECONDS, Unit::Seconds, "How long a replica's checkpoint took.");
+    describe_gauge!(LEADERS, Unit::Count, "Groups that the node leads.");
+    describe_gauge!(REPLICAS, Unit::Count, "Replicas that the node hosts.");
+    describe_counter!(LEADERSHIPS_LOST, Unit::Count, "Groups that the node led and ceased to serve.");
+    describe_counter!(SNAPSHOTS, Unit::Count, "Snapshots, by event: sent, installed, failed.");
+    describe_counter!(CORRUPT_ITEMS, Unit::Count, "Reads refused because an item's checksum did not match.");
+    describe_counter!(OVERLOADED, Unit::Count, "Requests refused because the node had too much to do.");
+}
 
 /// A sync of the log: its latency, the bytes and the batches that it covered.
 pub(crate) fn log_synced(latency: Duration, bytes: u64, batches: u32) {
-    counter!("weir_storage_log_syncs_total").increment(1);
-    counter!("weir_storage_log_bytes_total").increment(bytes);
-    histogram!("weir_storage_log_sync_seconds").record(latency.as_secs_f64());
-    histogram!("weir_storage_log_sync_batches").record(f64::from(batches));
+    HANDLES.log_syncs.increment(1);
+    HANDLES.log_bytes.increment(bytes);
+    HANDLES.log_sync_seconds.record(latency.as_secs_f64());
+    HANDLES.log_sync_batches.record(f64::from(batches));
 }
 
 /// An operation's effect was proposed to its group.
 pub(crate) fn proposed() {
-    counter!("weir_storage_proposals_total").increment(1);
+    HANDLES.proposals.increment(1);
 }
 
 /// Committed entries were applied.
 pub(crate) fn applied(entries: u64) {
-    counter!("weir_storage_applied_entries_total").increment(entries);
+    HANDLES.applied.increment(entries);
+}
+
+/// A strong read found no valid lease, and asks a quorum.
+pub(crate) fn quorum_read() {
+    counter!(QUORUM_READS).increment(1);
 }
 
 /// A replica was checkpointed.
 pub(crate) fn checkpointed(took: Duration) {
-    histogram!("weir_storage_checkpoint_seconds").record(took.as_secs_f64());
+    histogram!(CHECKPOINT_SECONDS).record(took.as_secs_f64());
 }
 
-/// How many groups this node leads, and how many replicas it hosts.
-pub(crate) fn hosting(leading: usize, replicas: usize) {
-    gauge!("weir_storage_leaders").set(leading as f64);
-    gauge!("weir_storage_replicas").set(replicas as f64);
+/// How many groups a node leads, and how many replicas it hosts: by node, since `weir dev` has several.
+pub(crate) fn hosting(node: NodeId, leading: usize, replicas: usize) {
+    gauge!(LEADERS, "node" => node.to_string()).set(leading as f64);
+    gauge!(REPLICAS, "node" => node.to_string()).set(replicas as f64);
 }
 
 /// This node ceased to serve a group that it led.
 pub(crate) fn leadership_lost() {
-    counter!("weir_storage_leaderships_lost_total").increment(1);
+    counter!(LEADERSHIPS_LOST).increment(1);
 }
 
-/// A strong read that found no valid lease, and asked a quorum.
-pub(crate) fn quorum_read() {
-    counter!("weir_storage_quorum_reads_total").increment(1);
-}
-
-/// A snapshot was sent or installed, or failed. `event`: `sent`, `installed`, `failed`.
+/// A snapshot was `sent` or `installed`, or `failed`.
 pub(crate) fn snapshot(event: &'static str) {
-    counter!("weir_storage_snapshots_total", "event" => event).increment(1);
+    counter!(SNAPSHOTS, "event" => event).increment(1);
 }
 
-/// A stored item whose checksum did not match: it was not served.
+/// A stored item's checksum did not match: it was not served.
 pub(crate) fn corrupt_item() {
-    counter!("weir_storage_corrupt_items_total").increment(1);
+    counter!(CORRUPT_ITEMS).increment(1);
 }
 
 /// A request was refused because the node had too much to do.
 pub(crate) fn overloaded() {
-    counter!("weir_storage_overloaded_total").increment(1);
+    counter!(OVERLOADED).increment(1);
 }

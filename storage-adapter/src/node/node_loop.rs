@@ -160,7 +160,7 @@ impl NodeLoop {
         self.asked.retain(|_, (_, what)| match what {
             Confirmed::Read(Request { reply, .. }) | Confirmed::Answer(_, reply) => !reply.is_abandoned(now),
         });
-        metrics::hosting(self.core.leading(), self.groups.len());
+        metrics::hosting(self.shared.node, self.core.leading(), self.groups.len());
         self.begin_round_if_due(now);
     }
 

@@ -94,6 +94,7 @@ impl ReplicatedNode {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(options: NodeOptions, groups: Vec<StaticGroup>) -> Result<Self, StartError> {
+        crate::metrics::describe();
         let runtime = tokio::runtime::Handle::current();
         let start = move || start(options, groups, runtime);
         let started = tokio::task::spawn_blocking(start).await;

@@ -14,7 +14,7 @@ use dynamodb::operation::{
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use units::NodeId;
+use units::{NodeId, PartitionId};
 
 use crate::{MemoryStore, PartitionStore, StorageLimits, StoreError};
 use fleet::{Fleet, PATIENCE};
@@ -209,6 +209,44 @@ async fn a_node_whose_files_were_damaged_at_rest_is_refilled_from_its_peers() {
         fleet.execute(&put(500, "goes on")).await.unwrap();
         fleet.until_read_on(damaged, &get(500, false), &Outcome::Item(Some(item(500, "goes on")))).await;
     }
+    fleet.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_groups_on_three_nodes_elect_and_serve() {
+    let fleet = Fleet::start(3, small_limits(), false).await;
+    let partitions: Vec<_> = (100..200).map(PartitionId::new).collect();
+    for node in fleet.running() {
+        fleet.assign_all(node, &partitions, false).await;
+    }
+    let value = "v".repeat(300);
+    for round in 0..3 {
+        for partition in &partitions {
+            let written = fleet.execute_on(*partition, &put(round, &value)).await;
+            assert!(matches!(written, Ok(Outcome::Written(_))), "{partition}: {written:?}");
+        }
+    }
+    for partition in &partitions {
+        let found = fleet.execute_on(*partition, &get(2, true)).await;
+        assert_eq!(found, Ok(Outcome::Item(Some(item(2, &value)))));
+    }
+    fleet.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_cut_behind_checkpoints_also_when_an_idle_group_holds_it_back() {
+    let fleet = Fleet::start(1, small_limits(), false).await;
+    let node = NodeId::new(1);
+    let idle = PartitionId::new(8);
+    fleet.assign_all(node, &[idle], false).await;
+    fleet.execute_on(idle, &put(1, "once")).await.unwrap();
+    let value = "v".repeat(200 << 10);
+    for number in 0..60 {
+        fleet.execute(&put(number % 5, &value)).await.unwrap();
+    }
+    fleet.until_exists(node, "log/00000000000000000001.log", false).await;
+    fleet.until_exists(node, "log/00000000000000000002.log", false).await;
+    assert_eq!(fleet.execute_on(idle, &get(1, true)).await, Ok(Outcome::Item(Some(item(1, "once")))));
     fleet.shutdown().await;
 }
 

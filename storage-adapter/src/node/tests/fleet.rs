@@ -116,6 +116,11 @@ impl Fleet {
 
     /// Tells a node to host the partition, as the control plane would.
     pub(super) async fn assign(&self, node: NodeId, established: bool) {
+        self.assign_all(node, &[PARTITION], established).await;
+    }
+
+    /// Tells a node to host these partitions.
+    pub(super) async fn assign_all(&self, node: NodeId, partitions: &[PartitionId], established: bool) {
         let address = &self.nodes[&node].address;
         let connection = Connection::open(address, ConnectionConfig::named("test"));
         let nodes = self.nodes.iter().map(|(id, machine)| Node {
@@ -125,15 +130,16 @@ impl Fleet {
             incarnation: 0,
         });
         let members: Vec<Member> = self.members();
-        let assignment = ReplicaAssignment {
+        let nodes: Vec<_> = nodes.collect();
+        let assignment = |partition: &PartitionId| ReplicaAssignment {
             table: TABLE.get(),
-            partition: PARTITION.get(),
+            partition: partition.get(),
             members: crate::wire_form::members(&members),
-            nodes: nodes.collect(),
+            nodes: nodes.clone(),
             established,
             ..ReplicaAssignment::default()
         };
-        let request = AssignRequest { assign: vec![assignment], drop: Vec::new() };
+        let request = AssignRequest { assign: partitions.iter().map(assignment).collect(), drop: Vec::new() };
         connection.call::<Assign>(&request, PATIENCE).await.unwrap();
     }
 
@@ -187,12 +193,22 @@ impl Fleet {
 
     /// Executes on whoever leads, however long it takes to find out.
     pub(super) async fn execute(&self, operation: &Operation) -> Result<Outcome, StoreError> {
+        self.execute_on(PARTITION, operation).await
+    }
+
+    /// The same, on another partition.
+    pub(super) async fn execute_on(
+        &self,
+        partition: PartitionId,
+        operation: &Operation,
+    ) -> Result<Outcome, StoreError> {
         let until = wire::clock::now() + PATIENCE;
         let mut last = StoreError::Unknown;
         let mut running = self.running().into_iter().cycle();
         let mut next = running.next().unwrap();
         while wire::clock::now() < until {
-            match self.client.execute(&self.route(next), operation, ATTEMPT).await {
+            let route = Route { partition, ..self.route(next) };
+            match self.client.execute(&route, operation, ATTEMPT).await {
                 Ok(outcome) => return Ok(outcome),
                 Err(StoreError::Redirect(route)) if self.running().contains(&route.leader.unwrap()) => {
                     next = route.leader.unwrap();
