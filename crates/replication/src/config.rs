@@ -117,6 +117,11 @@ impl NodeConfig {
         self.lease + self.drift(self.lease)
     }
 
+    /// The least that passed on this clock while another node's measured `elapsed`.
+    pub(crate) fn at_least(&self, elapsed: Duration) -> Duration {
+        elapsed.saturating_sub(elapsed / 1000 * self.drift_per_mille)
+    }
+
     fn drift(&self, of: Duration) -> Duration {
         of * self.drift_per_mille / 1000
     }

@@ -48,6 +48,7 @@ impl NodeCore {
             records: Vec::new(),
             sequence: PersistSequence(1),
             rng: StdRng::seed_from_u64(seed),
+            started: now,
             now,
             draining: false,
         };
@@ -321,7 +322,7 @@ impl NodeCore {
         if envelope.from_incarnation > peer.incarnation {
             peer.restarted(envelope.from_incarnation);
             for group in peer.groups.clone() {
-                self.with(group, now, |group, shared| group.member_restarted(shared));
+                self.with(group, now, |group, shared| group.member_restarted(from, shared));
             }
         }
         true
@@ -339,16 +340,22 @@ impl NodeCore {
         }
         let Some(peer) = self.shared.peers.get_mut(&from) else { return };
         peer.acknowledge(ack.sequence);
-        for group in peer.groups.clone() {
-            if let Some(group) = self.groups.get_mut(&group) {
+        // Nothing below links or unlinks groups; the set is lent out to spare a copy per heartbeat.
+        let shared_groups = std::mem::take(&mut peer.groups);
+        for group in &shared_groups {
+            if let Some(group) = self.groups.get_mut(group) {
                 group.refresh(&mut self.shared);
             }
+        }
+        if let Some(peer) = self.shared.peers.get_mut(&from) {
+            peer.groups = shared_groups;
         }
     }
 
     fn answer_heartbeat(&mut self, from: NodeId, heartbeat: NodeHeartbeat) {
+        let now = self.shared.now;
         let Some(peer) = self.shared.peers.get_mut(&from) else { return };
-        if let Some(ack) = peer.answer(heartbeat) {
+        if let Some(ack) = peer.answer(heartbeat, now) {
             self.shared.outbox.entry(from).or_default().heartbeat_ack = Some(ack);
         }
     }

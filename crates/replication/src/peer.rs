@@ -25,6 +25,8 @@ pub(crate) struct Peer {
     pub(crate) heard: Timestamp,
     /// Whether it was found silent and nothing came since.
     pub(crate) silent: bool,
+    /// When a heartbeat of it was last acknowledged.
+    pub(crate) answered_at: Timestamp,
     sent: VecDeque<(u64, Timestamp)>,
     sequence: u64,
     processed: u64,
@@ -47,6 +49,7 @@ impl Peer {
             groups: BTreeSet::new(),
             heard: now,
             silent: false,
+            answered_at: now,
             sent: VecDeque::new(),
             sequence: 0,
             processed: 0,
@@ -75,11 +78,12 @@ impl Peer {
     }
 
     /// Answers a heartbeat of the newest incarnation; `None` for one that was answered already.
-    pub(crate) fn answer(&mut self, heartbeat: NodeHeartbeat) -> Option<NodeHeartbeatAck> {
+    pub(crate) fn answer(&mut self, heartbeat: NodeHeartbeat, now: Timestamp) -> Option<NodeHeartbeatAck> {
         if heartbeat.sequence <= self.answered {
             return None;
         }
         self.answered = heartbeat.sequence;
+        self.answered_at = now;
         self.revocations.retain(|_, owed| owed.since.is_none_or(|since| since > heartbeat.processed));
         let mut revoked = Vec::with_capacity(self.revocations.len());
         for (group, owed) in &mut self.revocations {

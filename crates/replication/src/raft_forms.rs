@@ -106,11 +106,12 @@ pub(crate) fn entry_from_raft(raft: &eraftpb::Entry) -> LogEntry {
 }
 
 pub(crate) fn hard_state_to_raft(state: &HardState) -> eraftpb::HardState {
-    let mut raft = eraftpb::HardState::default();
-    raft.term = state.term.get();
-    raft.vote = state.vote.map_or(0, NodeId::get);
-    raft.commit = state.commit.get();
-    raft
+    eraftpb::HardState {
+        term: state.term.get(),
+        vote: state.vote.map_or(0, NodeId::get),
+        commit: state.commit.get(),
+        ..Default::default()
+    }
 }
 
 pub(crate) fn hard_state_from_raft(raft: &eraftpb::HardState) -> HardState {
@@ -123,13 +124,14 @@ pub(crate) fn hard_state_from_raft(raft: &eraftpb::HardState) -> HardState {
 
 pub(crate) fn membership_to_raft(membership: &Membership) -> eraftpb::ConfState {
     let ids = |nodes: &std::collections::BTreeSet<NodeId>| nodes.iter().map(|node| node.get()).collect();
-    let mut raft = eraftpb::ConfState::default();
-    raft.voters = ids(&membership.voters);
-    raft.learners = ids(&membership.learners);
-    raft.voters_outgoing = ids(&membership.outgoing);
-    raft.learners_next = ids(&membership.learners_next);
-    raft.auto_leave = membership.auto_leave;
-    raft
+    eraftpb::ConfState {
+        voters: ids(&membership.voters),
+        learners: ids(&membership.learners),
+        voters_outgoing: ids(&membership.outgoing),
+        learners_next: ids(&membership.learners_next),
+        auto_leave: membership.auto_leave,
+        ..Default::default()
+    }
 }
 
 pub(crate) fn membership_from_raft(raft: &eraftpb::ConfState) -> Membership {

@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     /// The batch that `records` will be.
     pub(crate) sequence: PersistSequence,
     pub(crate) rng: StdRng,
+    /// When this incarnation began.
+    pub(crate) started: Timestamp,
     /// The newest time that a caller gave.
     pub(crate) now: Timestamp,
     /// The node hands its leaderships over and wants none.

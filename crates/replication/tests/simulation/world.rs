@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use replication::wal::{Log, LogOptions};
 use replication::{
-    Effects, Envelope, GroupMessage, LeaseView, NodeConfig, NodeCore, PersistSequence, Position, ReadToken, Recovered,
+    Effects, Envelope, GroupMessage, LeaseView, MemberChange, Membership, NodeConfig, NodeCore, PersistSequence, Position, ReadToken, Recovered,
     SeededBug, SnapshotPosition,
 };
 use units::{Epoch, LogIndex, NodeId, PartitionId, Term, Timestamp};
@@ -24,6 +24,8 @@ const MILLI: u64 = 1_000_000;
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) nodes: u64,
+    /// The first so many nodes are the groups' voters.
+    pub(crate) voters: u64,
     pub(crate) groups: u64,
     /// How long faults go on.
     pub(crate) faults: Duration,
@@ -46,9 +48,11 @@ pub(crate) mod focus {
 
 impl Plan {
     pub(crate) fn chaos(seed: u64) -> Self {
+        let nodes = if seed % 5 == 4 { 5 } else { 3 };
         Self {
             seed,
-            nodes: if seed % 5 == 4 { 5 } else { 3 },
+            nodes,
+            voters: nodes,
             groups: 2,
             faults: Duration::from_secs(20),
             calm: Duration::from_secs(12),
@@ -62,11 +66,11 @@ impl Plan {
     /// a broken promise.
     pub(crate) fn hunt(bug: SeededBug, focus: &'static [u32], seed: u64) -> Self {
         let (fault_gap, calm) = (Duration::from_millis(600), Duration::ZERO);
-        Self { nodes: 3, bug: Some(bug), fault_gap, focus, calm, ..Self::chaos(seed) }
+        Self { nodes: 3, voters: 3, bug: Some(bug), fault_gap, focus, calm, ..Self::chaos(seed) }
     }
 
     fn quiet(seed: u64, nodes: u64, groups: u64) -> Self {
-        Self { nodes, groups, faults: Duration::ZERO, ..Self::chaos(seed) }
+        Self { nodes, voters: nodes, groups, faults: Duration::ZERO, ..Self::chaos(seed) }
     }
 }
 
@@ -309,6 +313,38 @@ impl World {
         world.propose(leader, group);
         world.run_until(world.now + 200 * MILLI);
         assert_eq!(world.checks.acknowledged_count(), 1);
+    }
+
+    /// A fourth node takes the place of one of three, through a joint phase, under load.
+    pub(crate) fn replacement(seed: u64) {
+        let mut world = Self::new(Plan { voters: 3, ..Plan::quiet(seed, 4, 1) });
+        world.after(5 * MILLI, Event::Client);
+        world.run_for(4_000);
+        let group = PartitionId::new(1);
+        let leader = world.holder(group).expect("somebody leads after four seconds");
+        let leaves = if seed % 2 == 0 { leader } else { world.others(leader)[0] };
+        let joins = NodeId::new(4);
+        world.checkpoint(leader, group);
+        world.with_core(leader, |core, now| {
+            let change = [MemberChange::AddVoter(joins), MemberChange::Remove(leaves)];
+            core.change_membership(group, &change, now).expect("the leader takes it");
+        });
+        world.run_for(6_000);
+        world.crash(leaves);
+        world.run_for(4_000);
+        let seen = world.checks.observed(group);
+        world.clients_idle = true;
+        world.run_for(3_000);
+        assert!(seen > LogIndex::new(100), "writes went on");
+        let members: Vec<NodeId> = (1..=4).map(NodeId::new).filter(|node| *node != leaves).collect();
+        for member in &members {
+            let live = world.nodes[member].live.as_ref().unwrap();
+            assert_eq!(live.core.membership(group), Some(&Membership::of_voters(members.clone())), "seed {seed}");
+            assert!(!live.core.is_refilling(group));
+            assert!(live.states[&group].at.index >= seen);
+            world.checks.survived(*member, group, &live.states[&group].values);
+        }
+        assert_eq!(world.checks.violation, None);
     }
 
     /// How long until a group of one serves.
@@ -713,7 +749,8 @@ impl World {
     }
 
     fn start(&mut self, id: NodeId, first: bool) {
-        let voters: Vec<NodeId> = (1..=self.plan.nodes).map(NodeId::new).collect();
+        let voters: Vec<NodeId> = (1..=self.plan.voters).map(NodeId::new).collect();
+        let new = first && voters.contains(&id);
         let groups = self.groups();
         let node = self.nodes.get_mut(&id).unwrap();
         if node.live.is_some() {
@@ -735,7 +772,7 @@ impl World {
         self.reached.torn_tails += u64::from(recovered.torn.is_some());
         let mut states = BTreeMap::new();
         for group in groups {
-            let fresh = || if first { Recovered::new_group(voters.clone()) } else { Recovered::wiped(voters.clone()) };
+            let fresh = || if new { Recovered::new_group(voters.clone()) } else { Recovered::wiped(voters.clone()) };
             let mut found = recovered.groups.remove(&group).unwrap_or_else(fresh);
             let mut state = State::default();
             if let Some(staged) = node.staged.get(&group).filter(|staged| staged.at == found.checkpoint) {
