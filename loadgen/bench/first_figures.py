@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """First figures: CPU per request of Weir's tiers beside dynoxide, interleaved in one run.
 
-    cargo build --profile bench -p weir && cargo build --profile bench -p loadgen --example closed_loop
+    cargo build --profile measured -p weir && cargo build --profile measured -p loadgen --example closed_loop
     cargo install dynoxide-rs --version 3.2.0 --no-default-features \\
         --features native-sqlite,http-server,cli --root target/peers
     python3 loadgen/bench/first_figures.py [--rounds 3] [--seconds 3]
@@ -26,7 +26,7 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILT = ROOT / "target" / "release-bench" if (ROOT / "target" / "release-bench").exists() else ROOT / "target" / "release"
+BUILT = ROOT / "target" / "measured"
 WEIR = Path(os.environ.get("WEIR_BIN", BUILT / "weir"))
 LOAD = Path(os.environ.get("LOAD_BIN", BUILT / "examples" / "closed_loop"))
 DYNOXIDE = Path(os.environ.get("DYNOXIDE_BIN", ROOT / "target" / "peers" / "bin" / "dynoxide"))

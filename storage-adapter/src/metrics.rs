@@ -18,6 +18,7 @@ const APPLIED: &str = "weir_storage_applied_entries_total";
 const QUORUM_READS: &str = "weir_storage_quorum_reads_total";
 const CHECKPOINT_SECONDS: &str = "weir_storage_checkpoint_seconds";
 const LEADERS: &str = "weir_storage_leaders";
+const REPLICAS_BEHIND: &str = "weir_storage_replicas_behind";
 const REPLICAS: &str = "weir_storage_replicas";
 const LEADERSHIPS_LOST: &str = "weir_storage_leaderships_lost_total";
 const SNAPSHOTS: &str = "weir_storage_snapshots_total";
@@ -54,6 +55,11 @@ pub(crate) fn describe() {
     describe_histogram!(CHECKPOINT_SECONDS, Unit::Seconds, "How long a replica's checkpoint took.");
     describe_gauge!(LEADERS, Unit::Count, "Groups that the node leads.");
     describe_gauge!(REPLICAS, Unit::Count, "Replicas that the node hosts.");
+    describe_gauge!(
+        REPLICAS_BEHIND,
+        Unit::Count,
+        "Of these, the ones that are being refilled or know no leader."
+    );
     describe_counter!(LEADERSHIPS_LOST, Unit::Count, "Groups that the node led and ceased to serve.");
     describe_counter!(SNAPSHOTS, Unit::Count, "Snapshots, by event: sent, installed, failed.");
     describe_counter!(CORRUPT_ITEMS, Unit::Count, "Reads refused because an item's checksum did not match.");
@@ -89,9 +95,10 @@ pub(crate) fn checkpointed(took: Duration) {
 }
 
 /// How many groups a node leads, and how many replicas it hosts: by node, since `weir dev` has several.
-pub(crate) fn hosting(node: NodeId, leading: usize, replicas: usize) {
+pub(crate) fn hosting(node: NodeId, leading: usize, replicas: usize, behind: usize) {
     gauge!(LEADERS, "node" => node.to_string()).set(leading as f64);
     gauge!(REPLICAS, "node" => node.to_string()).set(replicas as f64);
+    gauge!(REPLICAS_BEHIND, "node" => node.to_string()).set(behind as f64);
 }
 
 /// This node ceased to serve a group that it led.

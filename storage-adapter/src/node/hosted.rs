@@ -83,6 +83,11 @@ impl Hosted {
         self.refilling.load(Ordering::Acquire)
     }
 
+    /// Whether it may lack what the group has: it is being refilled, or knows no leader to learn from.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_refilling() || self.lease.leader().is_none()
+    }
+
     pub(crate) fn refilled(&self) {
         self.refilling.store(false, Ordering::Release);
     }

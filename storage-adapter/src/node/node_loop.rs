@@ -160,7 +160,8 @@ impl NodeLoop {
         self.asked.retain(|_, (_, what)| match what {
             Confirmed::Read(Request { reply, .. }) | Confirmed::Answer(_, reply) => !reply.is_abandoned(now),
         });
-        metrics::hosting(self.shared.node, self.core.leading(), self.groups.len());
+        let behind = self.groups.values().filter(|group| group.hosted.is_behind()).count();
+        metrics::hosting(self.shared.node, self.core.leading(), self.groups.len(), behind);
         self.begin_round_if_due(now);
     }
 

@@ -71,7 +71,7 @@ def await_replicas(cluster, name, deadline_s=30):
     while True:
         try:
             if (cluster.metric(name, "weir_storage_replicas") > 0
-                    and cluster.metric(name, "weir_storage_replicas_behind_count") == 0):
+                    and cluster.metric(name, "weir_storage_replicas_behind") == 0):
                 return
         except OSError:
             pass
