@@ -47,7 +47,8 @@ impl Connection {
     /// When the connection breaks.
     pub async fn send(&mut self, operation: &str, body: Bytes) -> Result<Answer, hyper::Error> {
         let target = format!("DynamoDB_20120810.{operation}");
-        let now = OffsetDateTime::UNIX_EPOCH + std::time::Duration::from_millis(wire::clock::unix_now().get());
+        let now =
+            OffsetDateTime::UNIX_EPOCH + std::time::Duration::from_millis(wire::clock::unix_now().get());
         let signature = self.signer.sign(&target, &body, now);
         let request = Request::post("/")
             .header("host", &self.host)

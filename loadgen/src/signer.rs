@@ -56,8 +56,10 @@ impl Signer {
             self.host,
             hex::encode(Sha256::digest(body)),
         );
-        let to_sign =
-            format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex::encode(Sha256::digest(canonical.as_bytes())));
+        let to_sign = format!(
+            "AWS4-HMAC-SHA256\n{date}\n{scope}\n{}",
+            hex::encode(Sha256::digest(canonical.as_bytes()))
+        );
         let mut mac = self.key_of(&day);
         mac.update(to_sign.as_bytes());
         let signature = hex::encode(mac.finalize().into_bytes());
@@ -100,7 +102,12 @@ mod tests {
 
     #[test]
     fn a_signature_is_the_one_that_botocore_computes() {
-        let mut signer = Signer::new("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "us-east-1", "localhost:8000");
+        let mut signer = Signer::new(
+            "AKIDEXAMPLE",
+            "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+            "us-east-1",
+            "localhost:8000",
+        );
         let signature =
             signer.sign("DynamoDB_20120810.ListTables", b"{}", datetime!(2026-11-22 16:00:00 UTC));
         assert_eq!(signature.date, "20261122T160000Z");

@@ -121,9 +121,8 @@ fn decide_update(
     let result = expressions.update(text)?.apply(before.view(), &update.options.bindings)?;
     let after = EncodedItem::encode(&result.item);
     check_updated(update, after.view())?;
-    let touched = |item: &EncodedItem| {
-        Some(result.touched.project(item.view())).filter(|part| !part.view().is_empty())
-    };
+    let touched =
+        |item: &EncodedItem| Some(result.touched.project(item.view())).filter(|part| !part.view().is_empty());
     let attributes = match update.return_values {
         ReturnValues::None => None,
         ReturnValues::AllOld => current.cloned(),

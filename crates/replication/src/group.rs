@@ -161,7 +161,11 @@ impl Group {
         shared.records.push(Record::Removed(self.id));
     }
 
-    pub(crate) fn propose(&mut self, payload: Bytes, shared: &mut Shared) -> Result<(Term, LogIndex), Refused> {
+    pub(crate) fn propose(
+        &mut self,
+        payload: Bytes,
+        shared: &mut Shared,
+    ) -> Result<(Term, LogIndex), Refused> {
         self.check_leads()?;
         self.wake(shared);
         self.active = shared.now;
@@ -193,7 +197,8 @@ impl Group {
     pub(crate) fn read_index(&mut self, token: ReadToken, shared: &mut Shared) -> Result<(), Refused> {
         self.check_leads()?;
         // Before an earlier lease is over, its holder may not yet see what this leader has committed.
-        if !self.reign.as_ref().is_some_and(|reign| reign.serving) || !self.raw.raft.commit_to_current_term() {
+        if !self.reign.as_ref().is_some_and(|reign| reign.serving) || !self.raw.raft.commit_to_current_term()
+        {
             return Err(Refused::Busy);
         }
         self.wake(shared);
@@ -318,7 +323,6 @@ impl Group {
         if self.leads() { Ok(()) } else { Err(Refused::NotLeader { leader: self.leader }) }
     }
 }
-
 
 fn raft_config(config: &NodeConfig, me: NodeId, applied: LogIndex) -> raft::Config {
     raft::Config {

@@ -48,7 +48,8 @@ impl MemoryLog {
     /// Replaces what was there from the first of these entries on.
     pub(crate) fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
-        let keep = first.index.checked_sub(self.first()).expect("nothing covered by the checkpoint is replaced");
+        let keep =
+            first.index.checked_sub(self.first()).expect("nothing covered by the checkpoint is replaced");
         let keep = usize::try_from(keep).expect("fits in memory");
         assert!(keep <= self.entries.len(), "the log has no gap");
         self.entries.truncate(keep);

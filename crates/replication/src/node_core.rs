@@ -122,8 +122,14 @@ impl NodeCore {
     ///
     /// # Errors
     /// Nothing was asked; see [`Refused`].
-    pub fn read_index(&mut self, group: PartitionId, token: ReadToken, now: Timestamp) -> Result<(), Refused> {
-        self.with(group, now, |group, shared| group.read_index(token, shared)).unwrap_or(Err(Refused::Unknown))
+    pub fn read_index(
+        &mut self,
+        group: PartitionId,
+        token: ReadToken,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
+        self.with(group, now, |group, shared| group.read_index(token, shared))
+            .unwrap_or(Err(Refused::Unknown))
     }
 
     /// Takes what another node sent. `from` is the node as the transport authenticated it.
@@ -267,8 +273,10 @@ impl NodeCore {
         }
         let incarnation = shared.config.incarnation;
         let outbox = std::mem::take(&mut shared.outbox);
-        shared.effects.send =
-            outbox.into_iter().map(|(to, envelope)| (to, Envelope { from_incarnation: incarnation, ..envelope })).collect();
+        shared.effects.send = outbox
+            .into_iter()
+            .map(|(to, envelope)| (to, Envelope { from_incarnation: incarnation, ..envelope }))
+            .collect();
         std::mem::take(&mut shared.effects)
     }
 

@@ -115,11 +115,7 @@ pub(crate) fn hard_state_to_raft(state: &HardState) -> eraftpb::HardState {
 }
 
 pub(crate) fn hard_state_from_raft(raft: &eraftpb::HardState) -> HardState {
-    HardState {
-        term: Term::new(raft.term),
-        vote: node(raft.vote),
-        commit: LogIndex::new(raft.commit),
-    }
+    HardState { term: Term::new(raft.term), vote: node(raft.vote), commit: LogIndex::new(raft.commit) }
 }
 
 pub(crate) fn membership_to_raft(membership: &Membership) -> eraftpb::ConfState {

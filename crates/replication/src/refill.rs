@@ -16,10 +16,7 @@ use crate::recovered::Membership;
 #[derive(Debug)]
 pub(crate) enum Refill {
     /// Asking; silent in all else.
-    Asking {
-        answers: BTreeMap<NodeId, (Term, LogIndex)>,
-        next: Timestamp,
-    },
+    Asking { answers: BTreeMap<NodeId, (Term, LogIndex)>, next: Timestamp },
     /// Following, without a vote, until the log is held up to here.
     Filling { until: LogIndex },
 }

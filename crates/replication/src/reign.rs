@@ -82,8 +82,8 @@ impl Reign {
             return Some(FOREVER);
         }
         let peer = shared.peers.get(&member)?;
-        let confirmed = self.is_confirmed(member, peer.incarnation)
-            || (shared.has_bug(SeededBug::CountUnconfirmed));
+        let confirmed =
+            self.is_confirmed(member, peer.incarnation) || (shared.has_bug(SeededBug::CountUnconfirmed));
         if confirmed { peer.acknowledged() } else { None }
     }
 }

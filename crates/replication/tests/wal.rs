@@ -1,5 +1,7 @@
 //! The write-ahead log: what was durable comes back, what was torn is cut, what is damaged is told.
 
+#![expect(clippy::unwrap_used, reason = "clippy allows it in test functions, not in their helpers")]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
@@ -27,7 +29,10 @@ fn what_was_synced_is_recovered() {
 
     let group = &recovered.groups[&group(1)];
     assert_eq!(group.origin, Origin::Intact);
-    assert_eq!(group.hard_state, HardState { term: Term::new(3), vote: Some(NodeId::new(2)), commit: index(0) });
+    assert_eq!(
+        group.hard_state,
+        HardState { term: Term::new(3), vote: Some(NodeId::new(2)), commit: index(0) }
+    );
     assert_eq!(payloads(&group.entries), ["a", "b"]);
 }
 
@@ -140,7 +145,9 @@ fn a_tail_torn_at_any_byte_is_cut_and_nothing_durable_is_lost() {
         let (mut log, recovered) = open(&torn);
         assert_eq!(recovered.damage, [], "cut at {cut}");
         let entries = payloads(&recovered.groups[&group(1)].entries);
-        assert!(["durable", "two", "three"].starts_with(&entries.iter().map(String::as_str).collect::<Vec<_>>()));
+        assert!(
+            ["durable", "two", "three"].starts_with(&entries.iter().map(String::as_str).collect::<Vec<_>>())
+        );
         assert!(!entries.is_empty(), "cut at {cut}");
 
         // What is written next stands, and what was cut does not return.
@@ -293,13 +300,17 @@ proptest! {
 
 fn any_record() -> impl Strategy<Value = Record> {
     let group = (1_u64..5).prop_map(PartitionId::new);
-    let position = (0_u64..50, 0_u64..9).prop_map(|(at, term)| Position { index: index(at), term: Term::new(term) });
+    let position =
+        (0_u64..50, 0_u64..9).prop_map(|(at, term)| Position { index: index(at), term: Term::new(term) });
     let membership = prop::collection::btree_set(1_u64..9, 0..4)
         .prop_map(|nodes| Membership::of_voters(nodes.into_iter().map(NodeId::new)));
     let payload = prop::collection::vec(any::<u8>(), 0..900);
-    (group, position, membership, payload, any::<bool>(), 0_u8..9).prop_map(|(group, at, membership, payload, flag, kind)| {
-        match kind {
-            0 => Record::HardState(group, HardState { term: at.term, vote: flag.then(|| NodeId::new(3)), commit: at.index }),
+    (group, position, membership, payload, any::<bool>(), 0_u8..9).prop_map(
+        |(group, at, membership, payload, flag, kind)| match kind {
+            0 => Record::HardState(
+                group,
+                HardState { term: at.term, vote: flag.then(|| NodeId::new(3)), commit: at.index },
+            ),
             1 => Record::Membership(group, at.index, membership),
             2 => Record::Snapshot(group, SnapshotPosition { at, membership }),
             3 => Record::Checkpoint(group, at),
@@ -309,10 +320,13 @@ fn any_record() -> impl Strategy<Value = Record> {
             7 => Record::Removed(group),
             _ => {
                 let kind = if flag { EntryKind::Normal } else { EntryKind::Membership };
-                Record::Entry(group, LogEntry { kind, term: at.term, index: at.index, payload: Bytes::from(payload) })
+                Record::Entry(
+                    group,
+                    LogEntry { kind, term: at.term, index: at.index, payload: Bytes::from(payload) },
+                )
             }
-        }
-    })
+        },
+    )
 }
 
 /// Segments in memory; the flag makes syncs fail.

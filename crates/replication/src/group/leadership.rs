@@ -39,7 +39,8 @@ impl Group {
             false => shared.draw_election(shared.now),
         };
         // Alone, a candidate leads at once: then its log must be durable already.
-        let not_yet = if alone { !self.unpersisted.is_empty() } else { shared.draining || self.is_installing() };
+        let not_yet =
+            if alone { !self.unpersisted.is_empty() } else { shared.draining || self.is_installing() };
         if not_yet || !self.raw.raft.promotable() {
             if alone {
                 self.election_due = shared.now;

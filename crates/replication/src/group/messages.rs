@@ -36,7 +36,9 @@ impl Group {
         if !message.entries.is_empty() || message.kind == MessageKind::Vote {
             self.active = shared.now;
         }
-        if message.kind == MessageKind::Heartbeat && message.commit.get() > self.raw.raft.raft_log.last_index() {
+        if message.kind == MessageKind::Heartbeat
+            && message.commit.get() > self.raw.raft.raft_log.last_index()
+        {
             // Sent before the leader learnt that this replica had lost its data.
             message.commit = LogIndex::default();
         }
@@ -50,7 +52,8 @@ impl Group {
             return;
         }
         self.note_transition(shared);
-        let (raft_term, raft_leader, vote) = (self.raw.raft.term, self.raw.raft.leader_id, self.raw.raft.vote);
+        let (raft_term, raft_leader, vote) =
+            (self.raw.raft.term, self.raw.raft.leader_id, self.raw.raft.vote);
         match kind {
             MessageKind::Append | MessageKind::Heartbeat | MessageKind::Snapshot
                 if term.get() == raft_term && raft_leader == from.get() =>
@@ -94,10 +97,9 @@ impl Group {
         let listens = match &self.refill {
             None => message.kind != MessageKind::TimeoutNow || !self.is_installing(),
             Some(Refill::Asking { .. }) => false,
-            Some(Refill::Filling { .. }) => matches!(
-                message.kind,
-                MessageKind::Append | MessageKind::Heartbeat | MessageKind::Snapshot
-            ),
+            Some(Refill::Filling { .. }) => {
+                matches!(message.kind, MessageKind::Append | MessageKind::Heartbeat | MessageKind::Snapshot)
+            }
         };
         sane && listens && message.term.get() > 0
     }

@@ -10,7 +10,9 @@ use crate::config::SeededBug;
 use crate::effects::{Committed, InstallSnapshot, PersistSequence, ReadReady, SendSnapshot};
 use crate::membership_change;
 use crate::message::{EntryKind, MessageKind};
-use crate::raft_forms::{entry_from_raft, from_raft, hard_state_from_raft, membership_from_raft, snapshot_from_raft};
+use crate::raft_forms::{
+    entry_from_raft, from_raft, hard_state_from_raft, membership_from_raft, snapshot_from_raft,
+};
 use crate::recovered::Membership;
 use crate::shared::Shared;
 use crate::wal::Record;

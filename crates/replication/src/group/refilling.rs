@@ -30,7 +30,9 @@ impl Group {
         self.wake(shared);
         self.active = shared.now;
         let from = query.from;
-        if self.leads() && let Some(progress) = self.raw.raft.mut_prs().get_mut(from.get()) {
+        if self.leads()
+            && let Some(progress) = self.raw.raft.mut_prs().get_mut(from.get())
+        {
             // What it once held is gone, and must not count for a commit any more.
             progress.matched = 0;
             progress.committed_index = 0;

@@ -9,7 +9,9 @@ use super::group_state::GroupState;
 use super::record::{Place, Record};
 use super::recovery::{RecoveredLog, Recovery, note_span, rewrite};
 use super::scan::ScanEnd;
-use super::segment::{FIRST_RECORD, Footer, FooterGroup, SegmentHeader, SegmentNumber, TRAILER, encode_trailer};
+use super::segment::{
+    FIRST_RECORD, Footer, FooterGroup, SegmentHeader, SegmentNumber, TRAILER, encode_trailer,
+};
 
 /// One segment's file, zeroed to its full size when it was created.
 pub trait SegmentFile {
@@ -285,7 +287,12 @@ impl<S: SegmentStore> Log<S> {
     /// Seals this segment, durably, and begins the next with the state of every group.
     fn roll(&mut self, needed: usize) -> io::Result<()> {
         self.flush()?;
-        seal(&mut self.file, &self.header, Place { offset: self.end, batch_start: self.batch_start }, &self.span)?;
+        seal(
+            &mut self.file,
+            &self.header,
+            Place { offset: self.end, batch_start: self.batch_start },
+            &self.span,
+        )?;
         let least = least_size(&self.groups, needed)?;
         let next = SegmentNumber(self.header.number.0 + 1);
         let size = self.options.segment_bytes.max(least);
@@ -318,10 +325,8 @@ impl<S: SegmentStore> Log<S> {
 
 /// The least size of a segment that begins with these groups' states and then takes `needed` bytes.
 fn least_size(groups: &BTreeMap<PartitionId, GroupState>, needed: usize) -> io::Result<u32> {
-    let states: usize = groups
-        .iter()
-        .map(|(group, state)| Record::State(*group, state.clone()).encoded_len())
-        .sum();
+    let states: usize =
+        groups.iter().map(|(group, state)| Record::State(*group, state.clone()).encoded_len()).sum();
     let least = FIRST_RECORD as usize + states + needed + Footer::encoded_len(groups.len() + 1) + TRAILER;
     u32::try_from(least).map_err(|_| io::Error::other("the segment would exceed 4 GiB"))
 }
@@ -342,7 +347,8 @@ fn begin<S: SegmentStore>(
 
 /// Writes footer and trailer, and syncs. The trailer is in a sync of its own: where it is, all is.
 fn seal(file: &mut impl SegmentFile, header: &SegmentHeader, place: Place, span: &Span) -> io::Result<()> {
-    let groups = span.iter().map(|(group, entries)| FooterGroup { group: *group, entries: *entries }).collect();
+    let groups =
+        span.iter().map(|(group, entries)| FooterGroup { group: *group, entries: *entries }).collect();
     let mut bytes = Vec::new();
     Footer { groups }.encode(header, place, &mut bytes);
     file.write_at(u64::from(place.offset), &bytes)?;

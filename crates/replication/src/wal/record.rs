@@ -207,7 +207,11 @@ impl Record {
     ///
     /// # Errors
     /// See [`RecordError`].
-    pub(super) fn decode(segment: &SegmentHeader, bytes: &[u8], offset: u32) -> Result<Framed<Self>, RecordError> {
+    pub(super) fn decode(
+        segment: &SegmentHeader,
+        bytes: &[u8],
+        offset: u32,
+    ) -> Result<Framed<Self>, RecordError> {
         let frame = read_frame(segment, bytes, offset)?;
         let what = Self::parse(frame.kind, frame.detail, PartitionId::new(frame.group), frame.body)?;
         Ok(Framed { what, batch_start: frame.batch_start, next: frame.next })

@@ -160,10 +160,8 @@ pub(super) fn rewrite(group: PartitionId, recovered: &Recovered) -> Vec<Record> 
         checkpoint: recovered.checkpoint,
         refilling: true,
     };
-    let mut records = vec![
-        Record::Created(group, recovered.membership.clone(), true),
-        Record::State(group, state),
-    ];
+    let mut records =
+        vec![Record::Created(group, recovered.membership.clone(), true), Record::State(group, state)];
     records.extend(recovered.entries.iter().map(|entry| Record::Entry(group, entry.clone())));
     records
 }
@@ -204,7 +202,8 @@ impl Fold {
             expected = expected.next();
             entries.push(entry);
         }
-        let last = entries.last().map_or(checkpoint, |entry| Position { index: entry.index, term: entry.term });
+        let last =
+            entries.last().map_or(checkpoint, |entry| Position { index: entry.index, term: entry.term });
         let mut hard_state = self.state.hard_state;
         // The commit index may be older than the checkpoint, or younger than entries that were torn off.
         hard_state.commit = hard_state.commit.max(checkpoint.index).min(last.index);
@@ -228,10 +227,7 @@ fn damage(segment: SegmentNumber, at: u32, bytes: &[u8]) -> Damage {
     Damage { segment, at, groups }
 }
 
-pub(super) fn note_span(
-    span: &mut BTreeMap<PartitionId, Option<(LogIndex, LogIndex)>>,
-    record: &Record,
-) {
+pub(super) fn note_span(span: &mut BTreeMap<PartitionId, Option<(LogIndex, LogIndex)>>, record: &Record) {
     let range = span.entry(record.group()).or_default();
     if let Record::Entry(_, entry) = record {
         let (first, last) = range.unwrap_or((entry.index, entry.index));

@@ -45,11 +45,7 @@ pub fn scan(number: SegmentNumber, bytes: &[u8], newest: bool) -> Scanned {
         // The header is durable before anything else is written: alone and bad, it was being created.
         Ok(_) | Err(_) => {
             let unused = bytes.get(FIRST_RECORD as usize..).is_none_or(is_zero);
-            let end = if newest && unused {
-                ScanEnd::Torn { at: 0 }
-            } else {
-                ScanEnd::Damaged { at: 0 }
-            };
+            let end = if newest && unused { ScanEnd::Torn { at: 0 } } else { ScanEnd::Damaged { at: 0 } };
             return Scanned { records: Vec::new(), end };
         }
     };

@@ -54,7 +54,14 @@ impl Checks {
     }
 
     /// Linearizable reads: nothing that anyone saw before the read began is missing from it.
-    pub(crate) fn read(&mut self, node: NodeId, group: PartitionId, index: LogIndex, seen_before: LogIndex, how: &str) {
+    pub(crate) fn read(
+        &mut self,
+        node: NodeId,
+        group: PartitionId,
+        index: LogIndex,
+        seen_before: LogIndex,
+        how: &str,
+    ) {
         self.require(index >= seen_before, || {
             format!("{how} read of {group} at {node} is stale: {index} after {seen_before} was seen")
         });

@@ -3,6 +3,8 @@
 //! Every seed draws its own delays, losses, duplicates, partitions (also one-way), crashes, wiped disks,
 //! pauses, clock drift and transfers, while clients write and read. `checks.rs` says what must hold.
 
+#![expect(clippy::unwrap_used, reason = "clippy allows it in test functions, not in their helpers")]
+
 mod checks;
 mod disk;
 mod world;
@@ -31,7 +33,9 @@ fn no_seed_breaks_a_promise_and_every_group_recovers() {
 #[test]
 fn the_runs_reach_the_rare_branches() {
     let mut reached = world::Reached::default();
-    for (seed, focus) in (100..).zip([focus::CRASHES, focus::WIPES, focus::TRANSFERS, focus::MUFFLES].repeat(3)) {
+    for (seed, focus) in
+        (100..).zip([focus::CRASHES, focus::WIPES, focus::TRANSFERS, focus::MUFFLES].repeat(3))
+    {
         reached.add(&World::run(Plan { focus, ..Plan::chaos(seed) }).reached);
     }
     assert!(reached.all(), "{reached:?}");

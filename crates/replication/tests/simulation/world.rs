@@ -10,8 +10,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use replication::wal::{Log, LogOptions};
 use replication::{
-    Effects, Envelope, GroupMessage, LeaseView, MemberChange, Membership, NodeConfig, NodeCore, PersistSequence, Position, ReadToken, Recovered,
-    SeededBug, SnapshotPosition,
+    Effects, Envelope, GroupMessage, LeaseView, MemberChange, Membership, NodeConfig, NodeCore,
+    PersistSequence, Position, ReadToken, Recovered, SeededBug, SnapshotPosition,
 };
 use units::{Epoch, LogIndex, NodeId, PartitionId, Term, Timestamp};
 
@@ -181,10 +181,28 @@ impl Clock {
 
 enum Event {
     Tick(NodeId, u64),
-    Deliver { from: NodeId, to: NodeId, to_incarnation: u64, envelope: Envelope },
+    Deliver {
+        from: NodeId,
+        to: NodeId,
+        to_incarnation: u64,
+        envelope: Envelope,
+    },
     Synced(NodeId, u64),
-    Snapshot { from: NodeId, from_incarnation: u64, to: NodeId, to_incarnation: u64, message: Box<GroupMessage>, state: State },
-    SnapshotDone { node: NodeId, incarnation: u64, group: PartitionId, to: NodeId, arrived: bool },
+    Snapshot {
+        from: NodeId,
+        from_incarnation: u64,
+        to: NodeId,
+        to_incarnation: u64,
+        message: Box<GroupMessage>,
+        state: State,
+    },
+    SnapshotDone {
+        node: NodeId,
+        incarnation: u64,
+        group: PartitionId,
+        to: NodeId,
+        arrived: bool,
+    },
     Client,
     Fault,
     Restart(NodeId),
@@ -322,7 +340,7 @@ impl World {
         world.run_for(4_000);
         let group = PartitionId::new(1);
         let leader = world.holder(group).expect("somebody leads after four seconds");
-        let leaves = if seed % 2 == 0 { leader } else { world.others(leader)[0] };
+        let leaves = if seed.is_multiple_of(2) { leader } else { world.others(leader)[0] };
         let joins = NodeId::new(4);
         world.checkpoint(leader, group);
         world.with_core(leader, |core, now| {
@@ -339,7 +357,11 @@ impl World {
         let members: Vec<NodeId> = (1..=4).map(NodeId::new).filter(|node| *node != leaves).collect();
         for member in &members {
             let live = world.nodes[member].live.as_ref().unwrap();
-            assert_eq!(live.core.membership(group), Some(&Membership::of_voters(members.clone())), "seed {seed}");
+            assert_eq!(
+                live.core.membership(group),
+                Some(&Membership::of_voters(members.clone())),
+                "seed {seed}"
+            );
             assert!(!live.core.is_refilling(group));
             assert!(live.states[&group].at.index >= seen);
             world.checks.survived(*member, group, &live.states[&group].values);
@@ -422,7 +444,8 @@ impl World {
         let mut second = None;
         for _ in 0..3_000 {
             world.run_for(1);
-            let leads = |node: &NodeId| world.nodes[node].live.as_ref().is_some_and(|live| live.core.leading() > 0);
+            let leads =
+                |node: &NodeId| world.nodes[node].live.as_ref().is_some_and(|live| live.core.leading() > 0);
             second = world.others(first).into_iter().find(leads);
             if second.is_some() {
                 break;
@@ -541,7 +564,8 @@ impl World {
                         let _ = core.snapshot_received(*message, now);
                     });
                 }
-                let done = Event::SnapshotDone { node: from, incarnation: from_incarnation, group, to, arrived };
+                let done =
+                    Event::SnapshotDone { node: from, incarnation: from_incarnation, group, to, arrived };
                 self.after(5 * MILLI, done);
             }
             Event::SnapshotDone { node, incarnation, group, to, arrived } => {
@@ -772,13 +796,16 @@ impl World {
         self.reached.torn_tails += u64::from(recovered.torn.is_some());
         let mut states = BTreeMap::new();
         for group in groups {
-            let fresh = || if new { Recovered::new_group(voters.clone()) } else { Recovered::wiped(voters.clone()) };
+            let fresh =
+                || if new { Recovered::new_group(voters.clone()) } else { Recovered::wiped(voters.clone()) };
             let mut found = recovered.groups.remove(&group).unwrap_or_else(fresh);
             let mut state = State::default();
             if let Some(staged) = node.staged.get(&group).filter(|staged| staged.at == found.checkpoint) {
                 state = staged.clone();
             }
-            if let Some(checkpoint) = node.checkpoints.get(&group).filter(|c| c.at.index >= found.checkpoint.index) {
+            if let Some(checkpoint) =
+                node.checkpoints.get(&group).filter(|c| c.at.index >= found.checkpoint.index)
+            {
                 state = checkpoint.clone();
                 found.advance_checkpoint(state.at);
             }
@@ -858,7 +885,8 @@ impl World {
         let payload = Bytes::from(payload);
         let mut proposed = None;
         self.with_core(node, |core, now| proposed = core.propose(group, payload.clone(), now).ok());
-        let (Some((term, index)), Some(live)) = (proposed, &mut self.nodes.get_mut(&node).unwrap().live) else {
+        let (Some((term, index)), Some(live)) = (proposed, &mut self.nodes.get_mut(&node).unwrap().live)
+        else {
             return;
         };
         // Alone, an entry may be committed at once only after its persistence, so this is never too late.
@@ -946,7 +974,8 @@ impl World {
             _ => {
                 self.clients_idle = !self.clients_idle;
                 let groups = self.groups();
-                for (node, group) in nodes.iter().flat_map(|node| groups.iter().map(|group| (*node, *group))) {
+                for (node, group) in nodes.iter().flat_map(|node| groups.iter().map(|group| (*node, *group)))
+                {
                     self.checkpoint(node, group);
                 }
             }
