@@ -30,6 +30,8 @@ pub struct NodeCore {
     awake: BTreeSet<PartitionId>,
     /// Groups with records that are not durable yet.
     persisting: BTreeSet<PartitionId>,
+    /// Groups that this node leads.
+    led: BTreeSet<PartitionId>,
 }
 
 impl NodeCore {
@@ -58,6 +60,7 @@ impl NodeCore {
             dirty: BTreeSet::new(),
             awake: BTreeSet::new(),
             persisting: BTreeSet::new(),
+            led: BTreeSet::new(),
         }
     }
 
@@ -82,6 +85,7 @@ impl NodeCore {
             self.dirty.remove(&group);
             self.awake.remove(&group);
             self.persisting.remove(&group);
+            self.led.remove(&group);
         }
     }
 
@@ -202,7 +206,7 @@ impl NodeCore {
     /// How many groups this node leads.
     #[must_use]
     pub fn leading(&self) -> usize {
-        self.groups.values().filter(|group| group.leads()).count()
+        self.led.len()
     }
 
     /// How many groups are asleep.
@@ -309,6 +313,11 @@ impl NodeCore {
         } else {
             self.awake.insert(id);
         }
+        if group.leads() {
+            self.led.insert(id);
+        } else {
+            self.led.remove(&id);
+        }
         if group.has_unpersisted() {
             self.persisting.insert(id);
         } else {
@@ -348,15 +357,10 @@ impl NodeCore {
         }
         let Some(peer) = self.shared.peers.get_mut(&from) else { return };
         peer.acknowledge(ack.sequence);
-        // Nothing below links or unlinks groups; the set is lent out to spare a copy per heartbeat.
-        let shared_groups = std::mem::take(&mut peer.groups);
-        for group in &shared_groups {
+        for group in &self.led {
             if let Some(group) = self.groups.get_mut(group) {
                 group.refresh(&mut self.shared);
             }
-        }
-        if let Some(peer) = self.shared.peers.get_mut(&from) {
-            peer.groups = shared_groups;
         }
     }
 
