@@ -30,8 +30,9 @@ pub struct NodeConfig {
     pub max_inflight_appends: usize,
     /// Bytes proposed and not yet committed per group, before proposals are refused.
     pub max_uncommitted_bytes: u64,
-    /// Entries that a leader keeps in memory behind its checkpoint for members that lack them.
-    pub retained_entries: u64,
+    /// Bytes of entries that leaders keep in memory behind their checkpoints for members that lack them,
+    /// all groups of the node together.
+    pub retained_bytes: u64,
     /// A deliberate mistake, by which the tests show that they would notice it. Always `None` elsewhere.
     #[doc(hidden)]
     pub seeded_bug: Option<SeededBug>,
@@ -76,7 +77,7 @@ impl NodeConfig {
             max_append_bytes: 1 << 20,
             max_inflight_appends: 128,
             max_uncommitted_bytes: 64 << 20,
-            retained_entries: 1024,
+            retained_bytes: 64 << 20,
             seeded_bug: None,
         }
     }

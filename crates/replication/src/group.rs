@@ -126,9 +126,9 @@ impl Group {
             reign: None,
             handed_over: None,
             followed: None,
-            // An earlier incarnation may have followed someone until it died, which was before now.
-            supported: shared.started,
-            voters_supported: shared.started,
+            // An earlier life of this replica may have followed someone until it ended, which was before now.
+            supported: now,
+            voters_supported: now,
             applied,
             election_due: if eager { now } else { shared.draw_election(now) },
             eager_until: if eager { now + shared.config.election_timeout_min } else { now },
@@ -225,7 +225,7 @@ impl Group {
         self.refresh(shared);
     }
 
-    pub(crate) fn compact(&mut self, up_to: LogIndex, shared: &mut Shared) -> Option<Position> {
+    pub(crate) fn compact(&mut self, up_to: LogIndex, retain: u64, shared: &mut Shared) -> Option<Position> {
         let up_to = up_to.min(self.applied);
         if up_to <= self.raw.store().start().index {
             return None;
@@ -236,12 +236,11 @@ impl Group {
         // What a member still lacks stays in memory for a while: the log is cheaper than a snapshot.
         let lacking = if self.leads() {
             let matched = self.raw.raft.prs().iter().map(|(_, progress)| progress.matched);
-            matched.min().unwrap_or(0)
+            LogIndex::new(matched.min().unwrap_or(0))
         } else {
-            up_to.get()
+            up_to
         };
-        let least = up_to.get().saturating_sub(shared.config.retained_entries);
-        self.raw.mut_store().compact(up_to.min(LogIndex::new(lacking.max(least))));
+        self.raw.mut_store().compact(up_to, lacking, retain);
         Some(position)
     }
 

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
-use units::LogIndex;
+use units::{LogIndex, Term};
 
 use crate::raft_forms::{entry_to_raft, hard_state_to_raft, membership_to_raft, snapshot_to_raft};
 use crate::recovered::{Membership, Position, Recovered, SnapshotPosition};
@@ -82,11 +82,27 @@ impl MemoryLog {
         self.start
     }
 
-    /// Drops entries up to here.
-    pub(crate) fn compact(&mut self, up_to: LogIndex) {
-        while self.entries.front().is_some_and(|entry| entry.index <= up_to.get()) {
-            let entry = self.entries.pop_front().expect("it has a front");
-            self.start = Position { index: LogIndex::new(entry.index), term: units::Term::new(entry.term) };
+    /// Drops entries up to here, except the newest that someone lacks (those after `lacking`), as far as
+    /// `retain` bytes go.
+    pub(crate) fn compact(&mut self, up_to: LogIndex, lacking: LogIndex, retain: u64) {
+        let covered =
+            usize::try_from(up_to.get().saturating_sub(self.start.index.get())).unwrap_or(usize::MAX);
+        let covered = covered.min(self.entries.len());
+        let mut retained = 0;
+        let mut keep_from = covered;
+        while keep_from > 0 && self.entries[keep_from - 1].index > lacking.get() {
+            retained += self.entries[keep_from - 1].data.len() as u64 + ENTRY_OVERHEAD;
+            if retained > retain {
+                break;
+            }
+            keep_from -= 1;
+        }
+        if let Some(last) = self.entries.drain(..keep_from).next_back() {
+            self.start = Position { index: LogIndex::new(last.index), term: Term::new(last.term) };
+        }
+        // A burst's capacity is not kept by a group that has gone quiet.
+        if self.entries.capacity() > 4 * self.entries.len().max(16) {
+            self.entries.shrink_to_fit();
         }
     }
 

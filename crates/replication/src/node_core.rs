@@ -50,7 +50,6 @@ impl NodeCore {
             records: Vec::new(),
             sequence: PersistSequence(1),
             rng: StdRng::seed_from_u64(seed),
-            started: now,
             now,
             draining: false,
         };
@@ -184,7 +183,8 @@ impl NodeCore {
     /// the mark. Returns its position; `None` when it is nothing new.
     pub fn compact(&mut self, group: PartitionId, up_to: LogIndex) -> Option<Position> {
         let now = self.shared.now;
-        self.with(group, now, |group, shared| group.compact(up_to, shared)).flatten()
+        let retain = self.shared.config.retained_bytes / self.led.len().max(1) as u64;
+        self.with(group, now, |group, shared| group.compact(up_to, retain, shared)).flatten()
     }
 
     /// Hands leadership of one group over. The lease is gone at once, for good in this term.

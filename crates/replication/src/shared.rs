@@ -22,8 +22,6 @@ pub(crate) struct Shared {
     /// The batch that `records` will be.
     pub(crate) sequence: PersistSequence,
     pub(crate) rng: StdRng,
-    /// When this incarnation began.
-    pub(crate) started: Timestamp,
     /// The newest time that a caller gave.
     pub(crate) now: Timestamp,
     /// The node hands its leaderships over and wants none.

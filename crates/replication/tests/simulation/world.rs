@@ -485,7 +485,7 @@ impl World {
         let now = node.clock.read(self.now);
         let config = NodeConfig {
             seeded_bug: self.plan.bug,
-            retained_entries: 20,
+            retained_bytes: 4 << 10,
             ..NodeConfig::new(id, Epoch::new(node.incarnation))
         };
         let seed = self.rng.random();
