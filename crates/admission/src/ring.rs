@@ -2,7 +2,7 @@
 //! own share.
 
 use units::Epoch;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use twox_hash::XxHash3_64;
 
 use crate::lease::BucketId;
 
@@ -28,7 +28,7 @@ impl Ring {
             .iter()
             .enumerate()
             .flat_map(|(index, server)| {
-                (0..POINTS_PER_SERVER).map(move |point| (xxh3_64_with_seed(server.as_bytes(), point), index))
+                (0..POINTS_PER_SERVER).map(move |point| (XxHash3_64::oneshot_with_seed(point, server.as_bytes()), index))
             })
             .collect();
         points.sort_unstable();
@@ -50,7 +50,7 @@ impl Ring {
     /// The bucket's owner, by its index among [`Self::servers`]; none: there are no servers.
     #[must_use]
     pub fn owner(&self, bucket: BucketId) -> Option<usize> {
-        let hash = xxh3_64_with_seed(&bucket.get().to_be_bytes(), 0);
+        let hash = XxHash3_64::oneshot(&bucket.get().to_be_bytes());
         let next = self.points.partition_point(|(point, _)| *point < hash);
         self.points.get(next).or(self.points.first()).map(|(_, server)| *server)
     }

@@ -6,7 +6,7 @@
 //! sort key's order. The sort key comes last, hence needs no end mark.
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_128_with_seed;
+use twox_hash::XxHash3_128;
 
 use crate::error::ApiError;
 use crate::item::{ItemView, ValueRef};
@@ -299,7 +299,7 @@ fn hash_prefix(partition: &[u8], hash_seed: u64) -> Vec<u8> {
 
 fn push_prefix(key: &mut Vec<u8>, partition: &[u8], hash_seed: u64) {
     let length = u16::try_from(partition.len()).expect("partition keys have at most 2048 bytes");
-    key.extend_from_slice(&xxh3_128_with_seed(partition, hash_seed).to_be_bytes());
+    key.extend_from_slice(&XxHash3_128::oneshot_with_seed(hash_seed, partition).to_be_bytes());
     key.extend_from_slice(&length.to_be_bytes());
     key.extend_from_slice(partition);
 }

@@ -1,10 +1,9 @@
 //! Parsed expressions under their texts.
 
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use xxhash_rust::xxh3::Xxh3;
+use foldhash::fast::FixedState;
 
 use super::{Condition, ExpressionKind, KeyConditionExpression, Projection, UpdateExpression};
 use crate::error::ApiError;
@@ -72,7 +71,7 @@ impl ExpressionCache {
 }
 
 /// Texts come from outside, but the map never shows its order, and its size is bounded.
-type Generation<T> = HashMap<Arc<str>, Arc<T>, BuildHasherDefault<Xxh3>>;
+type Generation<T> = HashMap<Arc<str>, Arc<T>, FixedState>;
 
 #[derive(Debug)]
 struct Kind<T>(RwLock<Generations<T>>);

@@ -176,3 +176,10 @@ fn a_key_item_is_the_key_attributes_of_an_item() {
 fn within(key: &StorageKey, bounds: &KeyBounds) -> bool {
     *key >= bounds.start && bounds.end.as_ref().is_none_or(|end| key < end)
 }
+
+/// The published value of XXH3 (128 bits) of nothing: tables on disk depend on this function.
+#[test]
+fn the_stored_hash_is_xxh3() {
+    assert_eq!(XxHash3_128::oneshot(b""), 0x99aa_06d3_0147_98d8_6001_c324_468d_497f);
+    assert_ne!(XxHash3_128::oneshot_with_seed(1, b"a"), XxHash3_128::oneshot_with_seed(2, b"a"));
+}
