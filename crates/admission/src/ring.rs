@@ -1,8 +1,8 @@
 //! Which server owns a bucket: consistent hashing, so that a server's coming or going moves only its
 //! own share.
 
-use units::Epoch;
 use twox_hash::XxHash3_64;
+use units::Epoch;
 
 use crate::lease::BucketId;
 
@@ -28,7 +28,8 @@ impl Ring {
             .iter()
             .enumerate()
             .flat_map(|(index, server)| {
-                (0..POINTS_PER_SERVER).map(move |point| (XxHash3_64::oneshot_with_seed(point, server.as_bytes()), index))
+                (0..POINTS_PER_SERVER)
+                    .map(move |point| (XxHash3_64::oneshot_with_seed(point, server.as_bytes()), index))
             })
             .collect();
         points.sort_unstable();

@@ -33,15 +33,8 @@ struct Table {
 
 impl Engine {
     pub(crate) fn create_table(&mut self, body: &str) {
-        let request = api::decode(ApiOperation::CreateTable, body.as_bytes(), &self.cache)
-            .expect("the tables of a run are valid");
-        let Request::CreateTable(new) = request else { unreachable!("it was decoded as CreateTable") };
-        let table = Table {
-            descriptor: descriptor(*new),
-            items: BTreeMap::new(),
-            starts: partition_starts(PARTITIONS),
-        };
-        self.tables.insert(table.descriptor.name.clone(), table);
+        let answered = self.answer(ApiOperation::CreateTable, body);
+        assert!(matches!(answered, Answered::Done(_)), "{answered}");
     }
 
     pub(crate) fn answer(&mut self, operation: ApiOperation, body: &str) -> Answered {
@@ -120,10 +113,14 @@ impl Engine {
                         format!("Table already exists: {}", new.name),
                     ));
                 }
-                Ok(Answer::success(
-                    api::table_body("TableDescription", &descriptor(*new)),
-                    units::MilliUnits::ZERO,
-                ))
+                let table = Table {
+                    descriptor: descriptor(*new),
+                    items: BTreeMap::new(),
+                    starts: partition_starts(PARTITIONS),
+                };
+                let body = api::table_body("TableDescription", &table.descriptor);
+                self.tables.insert(table.descriptor.name.clone(), table);
+                Ok(Answer::success(body, units::MilliUnits::ZERO))
             }
             other => unreachable!("{other:?} is not compared"),
         }

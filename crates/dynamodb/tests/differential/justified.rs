@@ -110,6 +110,17 @@ const DIFFERENCES: &[Difference] = &[
         holds: |case| case.body == "null",
     },
     Difference {
+        reason: "an update of a key attribute is refused before the condition is evaluated",
+        holds: |case| {
+            case.we_refuse("ValidationException", "This attribute is part of the key")
+                && case.they_refuse("The conditional request failed")
+        },
+    },
+    Difference {
+        reason: "AttributesToGet has at least one element (DynamoDB API: Query, Scan)",
+        holds: |case| case.we_refuse("ValidationException", "Value '[]' at 'attributesToGet'"),
+    },
+    Difference {
         reason: "malformed JSON is refused before the values in it",
         holds: |case| case.request.is_none() && case.we_refuse("SerializationException", ""),
     },
