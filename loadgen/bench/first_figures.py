@@ -69,6 +69,40 @@ def create_table(address):
         time.sleep(0.05)
 
 
+def start_and_idle(scratch):
+    """From start to the first answered (signed) request, and memory and CPU at rest, of `weir dev`."""
+    import boto3
+
+    print("| weir dev | first answer after ms (5 starts) | RSS MB at rest | CPU at rest, % of a core |")
+    print("|---|---|---|---|")
+    for name, where in [("fresh, in memory", ["--ephemeral"]), ("on disk, again and again", ["--data-dir", scratch / "starts"])]:
+        took = []
+        for _ in range(5):
+            began = time.monotonic()
+            process = subprocess.Popen(
+                [str(word) for word in [WEIR, "dev", "--port", 0, "--admin-port", 0, *where,
+                                        "--access-key", ACCESS, "--secret-key", SECRET]],
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            address = read_until(process, r"endpoint\s+http://(\S+)", r"operators\s+http")[0]
+            boto3.client("dynamodb", endpoint_url=f"http://{address}", region_name="us-east-1",
+                         aws_access_key_id=ACCESS, aws_secret_access_key=SECRET).list_tables()
+            took.append(round((time.monotonic() - began) * 1000))
+            if len(took) == 5:
+                time.sleep(3)
+                before = cpu_seconds(process.pid)
+                time.sleep(5)
+                cpu = (cpu_seconds(process.pid) - before) / 5 * 100
+                rss = int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text()).group(1)) / 1000
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
+        print(f"| {name} | {', '.join(map(str, took))} | {rss:.0f} | {cpu:.1f} |")
+    print()
+
+
+def cpu_seconds(pid):
+    return sum(int(thread.joinpath("schedstat").read_text().split()[0]) for thread in Path(f"/proc/{pid}/task").iterdir()) / 1e9
+
+
 def free_port():
     import socket
 
@@ -113,6 +147,7 @@ def main():
     scratch = Path(tempfile.mkdtemp(prefix="weir-bench-"))
     running, rows = {}, {}
     try:
+        start_and_idle(scratch)
         for name, target in targets(scratch):
             running[name] = target
             create_table(target[0])
