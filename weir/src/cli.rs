@@ -14,9 +14,10 @@ use clap::{Args, Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// What to log: a level (error, warn, info, debug) or `target=level,…`.
-    #[arg(long, global = true, env = "WEIR_LOG", default_value = "info", value_name = "FILTER")]
-    pub log: String,
+    /// What to log: a level (error, warn, info, debug) or `target=level,…`. Default: info; warn for `weir dev`
+    /// and `weir cluster`, whose output people read.
+    #[arg(long, global = true, env = "WEIR_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
 
     /// What to do.
     #[command(subcommand)]

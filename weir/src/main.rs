@@ -31,7 +31,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    telemetry::start_logs(&cli.log)?;
+    let quiet = matches!(cli.command, Command::Dev(_) | Command::Cluster(_));
+    telemetry::start_logs(cli.log.as_deref().unwrap_or(if quiet { "warn" } else { "info" }))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let shutdown = CancellationToken::new();
