@@ -3,7 +3,7 @@
 //! It may have voted in a term, and may have acknowledged entries, that it does not remember. Every quorum
 //! that it was part of has another member; so it asks so many of the others that every such quorum is
 //! met. The greatest term among their answers is at least any that it voted in or acknowledged in, and the
-//! greatest commit index covers every entry that was committed on the strength of its acknowledgement. A
+//! greatest index that may be committed covers every entry that was on the strength of its acknowledgement. A
 //! leader that answers forgets at the same time what the lost replica held. From then on the replica
 //! follows leaders of at least that term; when it holds the log up to that index it is whole again.
 
@@ -17,8 +17,8 @@ use crate::recovered::Membership;
 pub(crate) enum Refill {
     /// Asking; silent in all else.
     Asking { answers: BTreeMap<NodeId, (Term, LogIndex)>, next: Timestamp },
-    /// Following, without a vote, until the log is held up to here.
-    Filling { until: LogIndex },
+    /// Following, without a vote, until the log is held up to here, or up to a commit of a later term.
+    Filling { until: LogIndex, term: Term },
 }
 
 impl Refill {
@@ -47,7 +47,7 @@ impl Refill {
         }
         let term = answers.values().map(|(term, _)| *term).max()?;
         let commit = answers.values().map(|(_, commit)| *commit).max()?;
-        *self = Self::Filling { until: commit };
+        *self = Self::Filling { until: commit, term };
         Some((term, commit))
     }
 }

@@ -219,6 +219,49 @@ fn damage_in_the_middle_makes_the_groups_refill_once() {
 }
 
 #[test]
+fn what_was_committed_behind_damage_makes_nothing_before_it_committed() {
+    let disk = Disk::default();
+    let (mut log, _) = open(&disk);
+    log.append(&[created(1), entry(1, 1, 1, b"void")]).unwrap();
+    log.sync().unwrap();
+    log.append(&[entry(1, 1, 2, b"real")]).unwrap();
+    log.sync().unwrap();
+    let state = HardState { term: Term::new(2), vote: None, commit: index(1) };
+    log.append(&[Record::HardState(group(1), state)]).unwrap();
+    log.sync().unwrap();
+    drop(log);
+    let bytes = disk.bytes(FIRST);
+    let real = scan(FIRST, &bytes, true).records[2].0 as usize;
+    disk.0.borrow_mut().get_mut(&FIRST).unwrap()[real + 30] ^= 1;
+
+    let recovered = open(&disk).1;
+    let recovered = &recovered.groups[&group(1)];
+    assert_eq!(recovered.origin, Origin::Wiped);
+    assert_eq!((recovered.hard_state.term, recovered.hard_state.commit), (Term::new(2), index(0)));
+}
+
+#[test]
+fn a_segment_whose_creation_was_cut_short_at_any_size_is_no_damage() {
+    for size in 0..200 {
+        let disk = Disk::default();
+        let (mut log, _) = open(&disk);
+        log.append(&[created(1), entry(1, 1, 1, b"kept")]).unwrap();
+        log.sync().unwrap();
+        drop(log);
+        let next = SegmentNumber(disk.0.borrow().last_key_value().unwrap().0.0 + 1);
+        // The tail before it was sealed first.
+        let sealed = open(&disk);
+        drop(sealed);
+        disk.0.borrow_mut().insert(next, vec![0; size]);
+        for _ in 0..2 {
+            let recovered = open(&disk).1;
+            assert_eq!(recovered.damage, [], "size {size}");
+            assert_eq!(payloads(&recovered.groups[&group(1)].entries), ["kept"]);
+        }
+    }
+}
+
+#[test]
 fn a_missing_segment_is_damage() {
     let disk = Disk::default();
     let (mut log, _) = open(&disk);
@@ -345,7 +388,9 @@ impl SegmentFile for File {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let offset = usize::try_from(offset).unwrap();
         let mut files = self.0.0.borrow_mut();
-        files.get_mut(&self.1).unwrap()[offset..offset + bytes.len()].copy_from_slice(bytes);
+        let file = files.get_mut(&self.1).unwrap();
+        file.resize(file.len().max(offset + bytes.len()), 0);
+        file[offset..offset + bytes.len()].copy_from_slice(bytes);
         Ok(())
     }
 

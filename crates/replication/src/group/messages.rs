@@ -43,6 +43,8 @@ impl Group {
             message.commit = LogIndex::default();
         }
         let (kind, from, term) = (message.kind, message.from, message.term);
+        // A member that was only told by a leader of an earlier term answers with nothing but its own term.
+        let follows = kind == MessageKind::HeartbeatResponse || message.reject || message.index.get() > 0;
         let followed_before = self.raw.raft.state;
         if kind == MessageKind::VoteResponse && !message.reject && term == self.term {
             self.note_voter(&message.context, shared);
@@ -64,7 +66,9 @@ impl Group {
             MessageKind::Vote if term.get() == raft_term && vote == from.get() => {
                 self.election_due = shared.draw_election(shared.now);
             }
-            MessageKind::AppendResponse | MessageKind::HeartbeatResponse if term.get() == raft_term => {
+            MessageKind::AppendResponse | MessageKind::HeartbeatResponse
+                if term.get() == raft_term && follows =>
+            {
                 self.confirm(from, shared);
             }
             MessageKind::TimeoutNow

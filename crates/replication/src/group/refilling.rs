@@ -41,10 +41,19 @@ impl Group {
             progress.become_probe();
         }
         let mut answer = self.message(MessageKind::RefillAnswer, from, shared.me());
-        answer.commit = LogIndex::new(self.raw.raft.raft_log.committed);
+        answer.commit = self.may_be_committed();
         answer.reject = self.refill.is_some();
         answer.context = query.context.clone();
         shared.send(answer);
+    }
+
+    /// How far the log may be committed, as far as this replica can know. Only a leader that committed in
+    /// its own term knows it for sure; what a follower holds, or a leader held before it restarted, may
+    /// have been committed without its having noted that.
+    fn may_be_committed(&self) -> LogIndex {
+        let raft = &self.raw.raft;
+        let knows = self.leads() && raft.commit_to_current_term();
+        LogIndex::new(if knows { raft.raft_log.committed } else { raft.raft_log.last_index() })
     }
 
     pub(super) fn refill_answered(&mut self, answer: &GroupMessage, shared: &mut Shared) {
@@ -69,9 +78,15 @@ impl Group {
     }
 
     pub(super) fn refilled_if_full(&mut self, shared: &mut Shared) {
-        let Some(Refill::Filling { until }) = self.refill else { return };
+        let Some(Refill::Filling { until, term }) = self.refill else { return };
         let log = &self.raw.raft.raft_log;
-        if log.committed >= until.get() && log.persisted >= until.get() && self.unpersisted.is_empty() {
+        // Part of what others held may have been void: but whatever a leader of a later term than any of
+        // theirs commits stands on everything that was committed before.
+        let reached = |until| log.committed >= until && log.persisted >= until;
+        let full = reached(until.get())
+            || (log.persisted >= log.committed && log.term(log.committed).is_ok_and(|at| at > term.get()));
+        // The term and the vote that it took over must be durable before it counts as whole.
+        if full && self.unpersisted.is_empty() && !self.raw.has_ready() {
             self.refill = None;
             self.election_due = shared.draw_election(shared.now);
             shared.records.push(Record::Refilled(self.id));

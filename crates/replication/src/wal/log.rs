@@ -132,7 +132,12 @@ impl<S: SegmentStore> Log<S> {
         let groups = recovery.states();
         let mut sealed = std::mem::take(&mut recovery.spans);
         if let Some((number, end)) = recovery.newest {
-            let size = u32::try_from(newest_size).unwrap_or(u32::MAX);
+            let mut size = u32::try_from(newest_size).unwrap_or(u32::MAX);
+            if matches!(end, ScanEnd::Torn { at } if at < FIRST_RECORD) {
+                // The process ended while it was created: it may be shorter than even its footer.
+                let footer = u32::try_from(Footer::encoded_len(0) + TRAILER).expect("small");
+                size = size.max(FIRST_RECORD + footer);
+            }
             let header = SegmentHeader { number, size, salt: options.salt };
             let span = sealed.entry(number).or_default();
             seal_after_crash(&mut store, &header, end, span)

@@ -207,6 +207,11 @@ impl Fold {
         let mut hard_state = self.state.hard_state;
         // The commit index may be older than the checkpoint, or younger than entries that were torn off.
         hard_state.commit = hard_state.commit.max(checkpoint.index).min(last.index);
+        if self.damaged {
+            // Entries that stood before the damage may have been replaced in it, and what was committed
+            // afterwards may be what replaced them.
+            hard_state.commit = checkpoint.index;
+        }
         let wiped = self.damaged || self.state.refilling;
         Recovered {
             origin: if wiped { Origin::Wiped } else { Origin::Intact },
