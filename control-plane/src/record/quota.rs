@@ -35,9 +35,6 @@ pub(crate) enum Direction {
 
 /// Unused capacity is banked for so long. Source: DynamoDB Developer Guide, "Burst capacity".
 const BURST_SECONDS: u64 = 300;
-/// What an on-demand table may consume without ceilings of its own, units per second. Source: DynamoDB
-/// Developer Guide, "Service quotas": the default per-table quota.
-const ON_DEMAND_UNITS: u64 = 40_000;
 
 impl QuotaRecord {
     /// The quota that a table's billing gives one direction.
@@ -48,11 +45,9 @@ impl QuotaRecord {
         billing: &Billing,
         direction: Direction,
     ) -> Self {
-        let units = match (billing, direction) {
-            (Billing::Provisioned(throughput), Direction::Read) => throughput.read,
-            (Billing::Provisioned(throughput), Direction::Write) => throughput.write,
-            (Billing::OnDemand { max_read, .. }, Direction::Read) => max_read.unwrap_or(ON_DEMAND_UNITS),
-            (Billing::OnDemand { max_write, .. }, Direction::Write) => max_write.unwrap_or(ON_DEMAND_UNITS),
+        let units = match direction {
+            Direction::Read => billing.read_units(),
+            Direction::Write => billing.write_units(),
         };
         let rate_milli = units.saturating_mul(1000);
         let burst_milli = rate_milli.saturating_mul(BURST_SECONDS);

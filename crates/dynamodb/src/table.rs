@@ -109,6 +109,32 @@ pub enum Billing {
     },
 }
 
+/// What an on-demand table without a ceiling serves at once, in units per second. Source: DynamoDB
+/// Developer Guide, "On-demand capacity mode", "Initial throughput".
+const ON_DEMAND_READ_UNITS: u64 = 12_000;
+/// See [`ON_DEMAND_READ_UNITS`].
+const ON_DEMAND_WRITE_UNITS: u64 = 4_000;
+
+impl Billing {
+    /// The read units per second that the table may use.
+    #[must_use]
+    pub fn read_units(&self) -> u64 {
+        match self {
+            Self::Provisioned(throughput) => throughput.read,
+            Self::OnDemand { max_read, .. } => max_read.unwrap_or(ON_DEMAND_READ_UNITS),
+        }
+    }
+
+    /// The write units per second that the table may use.
+    #[must_use]
+    pub fn write_units(&self) -> u64 {
+        match self {
+            Self::Provisioned(throughput) => throughput.write,
+            Self::OnDemand { max_write, .. } => max_write.unwrap_or(ON_DEMAND_WRITE_UNITS),
+        }
+    }
+}
+
 /// `ProvisionedThroughput`, in capacity units per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProvisionedThroughput {
