@@ -184,7 +184,9 @@ impl Group {
         shared: &mut Shared,
     ) -> Result<(Term, LogIndex), Refused> {
         self.check_leads()?;
-        if self.raw.raft.has_pending_conf() || !self.membership.outgoing.is_empty() {
+        // While an earlier lease may last, every quorum must have one of this leader's voters.
+        let serves = self.reign.as_ref().is_some_and(|reign| reign.serving);
+        if !serves || self.raw.raft.has_pending_conf() || !self.membership.outgoing.is_empty() {
             return Err(Refused::Busy);
         }
         self.wake(shared);
@@ -308,7 +310,7 @@ impl Group {
         self.refill.is_some()
     }
 
-    fn is_alone(&self, me: NodeId) -> bool {
+    pub(crate) fn is_alone(&self, me: NodeId) -> bool {
         self.membership.outgoing.is_empty()
             && self.membership.voters.len() == 1
             && self.membership.voters.contains(&me)

@@ -209,6 +209,15 @@ impl NodeCore {
         self.led.len()
     }
 
+    /// How many groups this node leads that another member could lead: a group whose only voter is this
+    /// node cannot be handed over.
+    #[must_use]
+    pub fn transferable(&self) -> usize {
+        let me = self.shared.me();
+        let others = |id: &&PartitionId| self.groups.get(*id).is_some_and(|group| !group.is_alone(me));
+        self.led.iter().filter(others).count()
+    }
+
     /// How many groups are asleep.
     #[must_use]
     pub fn asleep(&self) -> usize {

@@ -44,8 +44,8 @@ pub(crate) enum Input {
     SnapshotSent { group: PartitionId, to: NodeId, stored: bool },
     /// Hand leadership over, and say when it is done.
     TransferAll,
-    /// How many groups this node leads.
-    Leading(oneshot::Sender<usize>),
+    /// How many groups this node leads that another member could lead.
+    Transferable(oneshot::Sender<usize>),
     /// End.
     Stop,
 }

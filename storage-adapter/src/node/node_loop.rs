@@ -146,7 +146,7 @@ impl NodeLoop {
             Input::SnapshotSent { group, to, stored: true } => self.core.snapshot_sent(group, to, now),
             Input::SnapshotSent { group, to, stored: false } => self.core.snapshot_failed(group, to, now),
             Input::TransferAll => self.core.transfer_all(now),
-            Input::Leading(answer) => drop(answer.send(self.core.leading())),
+            Input::Transferable(answer) => drop(answer.send(self.core.transferable())),
             Input::Request(_) | Input::Stop => unreachable!("taken apart by the caller"),
         }
     }
@@ -158,7 +158,9 @@ impl NodeLoop {
             group.expire(now);
         }
         self.asked.retain(|_, (_, what)| match what {
-            Confirmed::Read(Request { reply, .. }) | Confirmed::Answer(_, reply) => !reply.is_abandoned(now),
+            Confirmed::Read(Request { reply, .. }) | Confirmed::Answer(_, reply, _) => {
+                !reply.is_abandoned(now)
+            }
         });
         let behind = self.groups.values().filter(|group| group.hosted.is_behind()).count();
         metrics::hosting(self.shared.node, self.core.leading(), self.groups.len(), behind);

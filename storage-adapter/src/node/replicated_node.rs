@@ -162,14 +162,15 @@ impl ReplicatedNode {
         self.shared.inbox.push(Input::TransferAll);
         let until = wire::clock::now() + TRANSFER_PATIENCE;
         // With nobody to reach there is nobody to hand over to: the last node of a fleet just stops.
-        while wire::clock::now() < until && self.shared.peers.any_connected() && self.leading().await > 0 {
+        while wire::clock::now() < until && self.shared.peers.any_connected() && self.transferable().await > 0
+        {
             tokio::time::sleep(TRANSFER_POLL).await;
         }
     }
 
-    async fn leading(&self) -> usize {
+    async fn transferable(&self) -> usize {
         let (sender, answer) = oneshot::channel();
-        self.shared.inbox.push(Input::Leading(sender));
+        self.shared.inbox.push(Input::Transferable(sender));
         answer.await.unwrap_or(0)
     }
 

@@ -72,6 +72,11 @@ fn a_planned_transfer_does_not_wait_for_a_lease() {
 }
 
 #[test]
+fn a_groups_only_member_has_nobody_to_hand_it_to() {
+    World::lone_leader(1);
+}
+
+#[test]
 fn idle_groups_fall_asleep_and_keep_their_leases() {
     World::sleepers(3);
 }

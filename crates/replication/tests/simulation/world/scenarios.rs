@@ -26,9 +26,20 @@ impl World {
         world.run_until(world.now + 5_000 * MILLI);
         let group = PartitionId::new(1);
         let leader = world.holder(group).expect("somebody leads after five seconds");
-        world.with_core(leader, |core, now| core.transfer_all(now));
+        world.with_core(leader, |core, now| {
+            assert_eq!((core.leading(), core.transferable()), (1, 1));
+            core.transfer_all(now);
+        });
         assert!(world.holder(group).is_none(), "the lease ends with the transfer's beginning");
         world.until_writes(group)
+    }
+
+    /// The only member of a group leads it, and has nobody to hand it to.
+    pub(crate) fn lone_leader(seed: u64) {
+        let mut world = Self::new(Plan::quiet(seed, 1, 1));
+        world.run_until(world.now + 5_000 * MILLI);
+        let leader = world.holder(PartitionId::new(1)).expect("the only member leads");
+        world.with_core(leader, |core, _| assert_eq!((core.leading(), core.transferable()), (1, 0)));
     }
 
     /// Lets groups idle: all sleep, say nothing, keep their leases, and wake for a write.
