@@ -1,5 +1,7 @@
 //! Admission at the proxy: every request takes its tokens from a local bucket, without a hop, a lock held
-//! or an await; a task per GAC server keeps the buckets' leases in the background.
+//! or an await; a task per GAC server keeps the buckets' leases in the background. Only a request that is
+//! short of tokens while the pool still has some waits, a moment and in bounded numbers, for the grant
+//! that its shortage asked for: a burst that was banked is there for the asking, not for the retrying.
 //!
 //! A bucket that is used for the first time may not wait for its first grant. Until then, for one lease
 //! time at most, it refills at R divided by the expected number of proxies, from a depth of a quarter
@@ -18,7 +20,7 @@ use std::time::Duration;
 
 use ::admission::{BucketId, CapacityKind, LeaseKeeper, PoolColour, Quota, Ring};
 use dashmap::DashMap;
-use dynamodb::table::{Billing, TableDescriptor};
+use dynamodb::table::TableDescriptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use units::{Epoch, MilliUnits, MilliUnitsPerSecond, ProxyId, TableId, Timestamp};
@@ -28,13 +30,12 @@ use local_bucket::LocalBucket;
 use metrics::AdmissionMetrics;
 use reporter::Link;
 
-/// What an on-demand table starts with, in units per second: DynamoDB's initial throughput.
-const ON_DEMAND_READ_UNITS: u64 = 12_000;
-/// See [`ON_DEMAND_READ_UNITS`].
-const ON_DEMAND_WRITE_UNITS: u64 = 4_000;
-
 /// How long a bucket's first allowance holds: as long as the leases that follow it.
 const FIRST_TTL: Duration = Duration::from_secs(10);
+
+/// How long a request waits at most for a grant from a pool that has tokens: the least gap between two
+/// reports (100 ms) and a round trip.
+const PATIENCE: Duration = Duration::from_millis(150);
 
 /// What admission is told at its start.
 #[derive(Clone, Debug)]
@@ -136,15 +137,35 @@ impl Admission {
         cost: MilliUnits,
         now: Timestamp,
     ) -> Result<Permit, Refusal> {
-        let id = BucketId::new(TableId::new(table.id), kind);
-        let Some(bucket) = self.shared.buckets.get(&id) else {
-            return self.take(&self.shared.begin(id, table, now), cost, now);
-        };
-        if bucket.knows_older_than(table.version) {
-            bucket.learn(quota_of(table, kind));
-            self.shared.urge(&bucket);
+        let bucket = self.bucket(table, kind, now);
+        self.take(&bucket, cost, now).inspect_err(|refusal| self.refused(cost, refusal))
+    }
+
+    /// The same, and waits for the next grant when the pool may have tokens, a moment at most.
+    ///
+    /// # Errors
+    /// [`Refusal`]: nothing was taken.
+    pub async fn admit_patiently(
+        &self,
+        table: &TableDescriptor,
+        kind: CapacityKind,
+        cost: MilliUnits,
+        now: Timestamp,
+    ) -> Result<Permit, Refusal> {
+        let bucket = self.bucket(table, kind, now);
+        let mut taken = self.take(&bucket, cost, now);
+        if taken.is_err()
+            && let Some(place) = bucket.place(now)
+        {
+            let until = now + PATIENCE;
+            while taken.is_err() && clock::now() < until {
+                let left = until.since(clock::now());
+                // Granted or not: what the local rate earned meanwhile may do.
+                let _timely = tokio::time::timeout(left, place.granted()).await;
+                taken = self.take(&bucket, cost, clock::now());
+            }
         }
-        self.take(&bucket, cost, now)
+        taken.inspect_err(|refusal| self.refused(cost, refusal))
     }
 
     /// Replaces what was taken by the `actual` cost: a refund, or a debt. None: it was not executed.
@@ -190,12 +211,23 @@ impl Admission {
         self.tasks.wait().await;
     }
 
+    fn bucket(&self, table: &TableDescriptor, kind: CapacityKind, now: Timestamp) -> Arc<LocalBucket> {
+        let id = BucketId::new(TableId::new(table.id), kind);
+        let Some(bucket) = self.shared.buckets.get(&id).map(|bucket| Arc::clone(&bucket)) else {
+            return self.shared.begin(id, table, now);
+        };
+        if bucket.knows_older_than(table.version) {
+            bucket.learn(quota_of(table, kind));
+            self.shared.urge(&bucket);
+        }
+        bucket
+    }
+
     fn take(&self, bucket: &Arc<LocalBucket>, cost: MilliUnits, now: Timestamp) -> Result<Permit, Refusal> {
         bucket.used(now);
-        let metrics = self.shared.metrics.of(bucket.id.kind());
         match bucket.tokens.take(cost, now) {
             Ok(left) => {
-                metrics.admitted(cost);
+                self.shared.metrics.of(bucket.id.kind()).admitted(cost);
                 if left.get() < bucket.tokens.cap().get() / 4 {
                     self.shared.urge(bucket);
                 }
@@ -203,11 +235,14 @@ impl Admission {
             }
             Err(shortage) => {
                 let cause = if bucket.pool() == PoolColour::Dry { Cause::Quota } else { Cause::Share };
-                metrics.refused(cost, cause);
                 self.shared.urge(bucket);
                 Err(Refusal { bucket: bucket.id, cause, retry_after: shortage.retry_after })
             }
         }
+    }
+
+    fn refused(&self, cost: MilliUnits, refusal: &Refusal) {
+        self.shared.metrics.of(refusal.bucket.kind()).refused(cost, refusal.cause);
     }
 }
 
@@ -236,16 +271,11 @@ impl Shared {
     }
 }
 
-/// What the table's billing gives. Source: DynamoDB, "On-demand capacity mode" and "Provisioned capacity
-/// mode".
+/// What the table's billing gives.
 fn quota_of(table: &TableDescriptor, kind: CapacityKind) -> Quota {
-    let units = match (&table.billing, kind) {
-        (Billing::Provisioned(throughput), CapacityKind::Read) => throughput.read,
-        (Billing::Provisioned(throughput), CapacityKind::Write) => throughput.write,
-        (Billing::OnDemand { max_read, .. }, CapacityKind::Read) => max_read.unwrap_or(ON_DEMAND_READ_UNITS),
-        (Billing::OnDemand { max_write, .. }, CapacityKind::Write) => {
-            max_write.unwrap_or(ON_DEMAND_WRITE_UNITS)
-        }
+    let units = match kind {
+        CapacityKind::Read => table.billing.read_units(),
+        CapacityKind::Write => table.billing.write_units(),
     };
     Quota::with_usual_burst(MilliUnitsPerSecond::from_units(units), table.version)
 }

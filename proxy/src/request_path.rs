@@ -222,9 +222,14 @@ impl<T: Tiers> RequestPath<T> {
     }
 
     /// Takes the least that the operation will cost. Local: no network, no lock held.
-    fn admit(&self, table: &TableDescriptor, operation: &Operation, now: Timestamp) -> Result<Cost, Failure> {
+    async fn admit(
+        &self,
+        table: &TableDescriptor,
+        operation: &Operation,
+        now: Timestamp,
+    ) -> Result<Cost, Failure> {
         let cost = api::estimate(operation);
-        self.gate.admit(table, cost, now).map_err(Failure::Throttled)?;
+        self.gate.admit(table, cost, now).await.map_err(Failure::Throttled)?;
         Ok(cost)
     }
 
@@ -246,7 +251,7 @@ impl<T: Tiers> RequestPath<T> {
         self.retries.request();
         let route = self.route(table, key, deadline).await?;
         let first = operation(&route);
-        let taken = self.admit(table, &first, deadline.began())?;
+        let taken = self.admit(table, &first, deadline.began()).await?;
         let executed = self.forward(table, key, route, &operation, first, deadline).await;
         match executed {
             Ok((outcome, operation, route)) => {

@@ -1,10 +1,11 @@
 //! One bucket at this proxy: its tokens, and the keeper of its lease.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ::admission::{AtomicTokenBucket, BucketId, Grant, Lease, LeaseKeeper, PoolColour, Quota, ReportEntry};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use units::Timestamp;
 
 /// A bucket that nobody used for so long is reported no more: its lease runs out, and it keeps its safe
@@ -13,6 +14,10 @@ const REPORTED_FOR: Duration = Duration::from_secs(60);
 /// Once it has not been reported for longer than the owner's memory of silent proxies (10 min), it is
 /// forgotten: its counters start at 0 again when it comes back, which only a new share at the owner takes.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60 + 11 * 60);
+/// What a grant said about the pool holds for so long: the interval of reports while there is contention.
+const COLOUR_HOLDS: Duration = Duration::from_secs(1);
+/// Requests that may wait for one bucket's next grant.
+const MAX_WAITING: usize = 64;
 
 /// Used by request tasks without a lock; the keeper belongs to the reporting task, and is locked by
 /// others only when a table's description changed.
@@ -28,6 +33,24 @@ pub(super) struct LocalBucket {
     urgent: AtomicBool,
     used_at: AtomicU64,
     granted_at: AtomicU64,
+    granted: Notify,
+    waiting: AtomicUsize,
+}
+
+/// A request's place among those that wait for a bucket's next grant.
+#[derive(Debug)]
+pub(super) struct Place<'a>(&'a LocalBucket);
+
+impl Place<'_> {
+    pub(super) async fn granted(&self) {
+        self.0.granted.notified().await;
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl LocalBucket {
@@ -48,6 +71,8 @@ impl LocalBucket {
             urgent: AtomicBool::new(false),
             used_at: AtomicU64::new(now.as_nanos()),
             granted_at: AtomicU64::new(now.as_nanos()),
+            granted: Notify::new(),
+            waiting: AtomicUsize::new(0),
         }
     }
 
@@ -74,6 +99,23 @@ impl LocalBucket {
             3 => PoolColour::Dry,
             _ => PoolColour::Unknown,
         }
+    }
+
+    /// A place to wait in for the next grant, unless the pool is known to be dry, or too many wait.
+    pub(super) fn place(&self, now: Timestamp) -> Option<Place<'_>> {
+        let granted_at = Timestamp::from_nanos(self.granted_at.load(Ordering::Relaxed));
+        let hopeless = match self.pool() {
+            PoolColour::Comfortable | PoolColour::Scarce => false,
+            PoolColour::Dry => now.since(granted_at) <= COLOUR_HOLDS,
+            // The first grant comes from an empty pool.
+            PoolColour::Unknown => true,
+        };
+        if hopeless {
+            return None;
+        }
+        // Given back also when it was one too many.
+        let place = Place(self);
+        (self.waiting.fetch_add(1, Ordering::Relaxed) < MAX_WAITING).then_some(place)
     }
 
     /// True once, until the next report.
@@ -105,6 +147,7 @@ impl LocalBucket {
         if accepted {
             self.pool.store(grant.pool as u8, Ordering::Relaxed);
             self.granted_at.store(now.as_nanos(), Ordering::Relaxed);
+            self.granted.notify_waiters();
         }
         accepted
     }

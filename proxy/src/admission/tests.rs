@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use dynamodb::table::{KeyAttribute, KeySchema, KeyType, ProvisionedThroughput, TableStatus};
+use dynamodb::table::{Billing, KeyAttribute, KeySchema, KeyType, ProvisionedThroughput, TableStatus};
 
 use super::*;
 
@@ -227,4 +227,34 @@ fn on_demand_tables_start_with_dynamodbs_throughput_or_their_maximum() {
     assert_eq!(rate(billing(None, None), WRITE), MilliUnitsPerSecond::from_units(4_000));
     assert_eq!(rate(billing(Some(50), Some(7)), READ), MilliUnitsPerSecond::from_units(50));
     assert_eq!(rate(billing(Some(50), Some(7)), WRITE), MilliUnitsPerSecond::from_units(7));
+}
+
+#[tokio::test]
+async fn a_burst_that_the_pool_covers_is_admitted_without_a_retry() {
+    let fleet = Fleet::start(1, 1).await;
+    let proxy = fleet.proxy(1, 1);
+    let table = provisioned(1, 1, 100, 100);
+    let id = TableId::new(table.id);
+    assert!(proxy.admit(&table, WRITE, units(1), clock::now()).is_ok());
+    // Comfortable: a second's units are banked.
+    until(|| matches!(proxy.lease(id, WRITE, clock::now()), Some((_, PoolColour::Comfortable)))).await;
+
+    let began = clock::now();
+    for number in 0..120 {
+        let admitted = proxy.admit_patiently(&table, WRITE, units(1), clock::now()).await;
+        assert!(admitted.is_ok(), "request {number}: {admitted:?}");
+    }
+    assert!(clock::now().since(began) < Duration::from_secs(1), "not earned, but banked");
+}
+
+#[tokio::test]
+async fn a_request_beyond_the_quota_is_refused_without_a_wait() {
+    let nobody = AdmissionConfig { proxy: ProxyId::new(1), servers: Vec::new(), expected_proxies: 1 };
+    let admission = Admission::start(nobody, &CancellationToken::new());
+    let table = provisioned(1, 1, 4, 4);
+    assert!(admission.admit(&table, WRITE, units(4), clock::now()).is_ok());
+
+    let refused = std::pin::pin!(admission.admit_patiently(&table, WRITE, units(4), clock::now()));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(matches!(refused.poll(&mut context), std::task::Poll::Ready(Err(_))));
 }

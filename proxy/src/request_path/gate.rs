@@ -9,19 +9,24 @@ use units::{MilliUnits, TableId, Timestamp};
 use crate::admission::{Admission, Permit};
 use crate::http::Answer;
 
-/// Decides, locally, whether there is capacity.
+/// Decides whether there is capacity: locally, with at most a moment's wait for what was asked for.
 pub(crate) trait Gate: Send + Sync + 'static {
     /// Takes `cost` from the table's quota, or says why not.
-    fn admit(&self, table: &TableDescriptor, cost: Cost, now: Timestamp) -> Result<(), Throttle>;
+    fn admit(
+        &self,
+        table: &TableDescriptor,
+        cost: Cost,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), Throttle>> + Send;
 
     /// Replaces what was taken by what it cost in the end; none: it was not executed.
     fn settle(&self, table: &TableDescriptor, taken: Cost, actual: Option<Cost>);
 }
 
 impl Gate for Admission {
-    fn admit(&self, table: &TableDescriptor, cost: Cost, now: Timestamp) -> Result<(), Throttle> {
+    async fn admit(&self, table: &TableDescriptor, cost: Cost, now: Timestamp) -> Result<(), Throttle> {
         let (kind, amount) = parts(cost);
-        match Self::admit(self, table, kind, amount, now) {
+        match self.admit_patiently(table, kind, amount, now).await {
             // Settled by table and kind: the request path keeps the amount.
             Ok(_permit) => Ok(()),
             Err(refusal) => {

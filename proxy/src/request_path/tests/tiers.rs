@@ -296,7 +296,7 @@ fn milli(cost: Cost) -> i64 {
 }
 
 impl Gate for Counter {
-    fn admit(&self, table: &TableDescriptor, cost: Cost, _: Timestamp) -> Result<(), Throttle> {
+    async fn admit(&self, table: &TableDescriptor, cost: Cost, _: Timestamp) -> Result<(), Throttle> {
         if self.0.closed.load(Ordering::Relaxed) {
             return Err(Throttle::table(table, matches!(cost, Cost::Write(_))));
         }
