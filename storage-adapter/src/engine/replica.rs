@@ -202,6 +202,9 @@ impl Replica {
             (table, state.applied)
         };
         if matches!(*file, FileState::Missing) {
+            // A dropped replica's file may be left there if the process ended before it was removed; its
+            // items must not come back.
+            remove_file(path)?;
             *file = FileState::Open(TreeFile::create(path, self.cache_bytes)?);
         }
         let FileState::Open(tree) = &*file else { unreachable!("opened just above") };

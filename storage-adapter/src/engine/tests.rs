@@ -196,3 +196,21 @@ fn a_replica_without_a_path_checkpoints_in_memory() {
     assert_eq!(replica.checkpoint().unwrap().index.get(), 10);
     assert!(replica.get(&9_u32.to_be_bytes()).unwrap().is_some());
 }
+
+#[test]
+fn items_of_a_dropped_replica_whose_file_was_left_do_not_come_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("replica.redb");
+    let mut at = Position { index: LogIndex::new(1), term: Term::new(1) };
+    for number in [1, 2] {
+        // As a node does for a partition that it is told to host.
+        let replica = Replica::new(Some(path.clone()), CACHE);
+        at.index = at.index.next();
+        replica.apply(at, Some(effect(&BTreeMap::new(), number, Some(&vec![number]))));
+        replica.checkpoint().unwrap();
+        assert_eq!(replica.applied().items, 1);
+    }
+    let replica = Replica::open(path, CACHE).unwrap();
+    assert_eq!(replica.get(&key(1)).unwrap(), None);
+    assert!(replica.get(&key(2)).unwrap().is_some());
+}

@@ -155,10 +155,15 @@ impl NodeLoop {
         let (Some(index), Some(group)) = (ready.index, self.groups.get_mut(&partition)) else {
             return refuse_unconfirmed(what);
         };
-        if group.replica.applied().position.index >= index {
-            finish_read(&self.shared, what);
-        } else {
-            group.confirmed(index, what);
+        match what {
+            // Confirmed in the term in which the proposal was made: that entry, and no other, stands there.
+            Confirmed::Answer(outcome, reply, Some(on))
+                if on.index > group.replica.applied().position.index =>
+            {
+                group.depends(on, outcome, reply);
+            }
+            what if group.replica.applied().position.index >= index => finish_read(&self.shared, what),
+            what => group.confirmed(index, what),
         }
     }
 
@@ -211,7 +216,7 @@ impl Group {
 fn finish_read(shared: &Arc<Shared>, what: Confirmed) {
     match what {
         Confirmed::Read(request) => reads::read(shared, request),
-        Confirmed::Answer(outcome, reply) => reply.outcome(outcome),
+        Confirmed::Answer(outcome, reply, _) => reply.outcome(outcome),
     }
 }
 
@@ -219,6 +224,6 @@ fn refuse_unconfirmed(what: Confirmed) {
     let error = unavailable("leadership changed before it could be confirmed");
     match what {
         Confirmed::Read(request) => request.reply.refuse(error),
-        Confirmed::Answer(_, reply) => reply.refuse(error),
+        Confirmed::Answer(_, reply, _) => reply.refuse(error),
     }
 }

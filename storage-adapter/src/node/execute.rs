@@ -54,11 +54,9 @@ impl NodeLoop {
         };
         let (outcome, effect) = evaluate::write(&operation, current, &self.shared.expressions);
         let Some(effect) = effect else {
-            return match (depends_on, group.serving) {
-                // It is true only if what it depends on, proposed in this term, comes true.
-                (Some(index), Some(term)) => group.depends(Position { index, term }, outcome, reply),
-                _ => self.answer_unchanged(partition, outcome, reply, now),
-            };
+            // It is true only if what it depends on, proposed in this term, comes true.
+            let depends_on = depends_on.zip(group.serving).map(|(index, term)| Position { index, term });
+            return self.answer_unchanged(partition, depends_on, outcome, reply, now);
         };
         match self.core.propose(partition, effect.encode(), now) {
             Ok((term, index)) => {
@@ -72,13 +70,21 @@ impl NodeLoop {
         }
     }
 
-    /// Answers a write that changes nothing: in truth a read of applied state.
-    fn answer_unchanged(&mut self, partition: PartitionId, outcome: Outcome, reply: Reply, now: Timestamp) {
-        let group = self.groups.get(&partition).expect("the caller found the group");
-        if group.hosted.lease.is_valid(wire::clock::now()) {
-            reply.outcome(outcome);
-        } else {
-            self.ask(partition, Confirmed::Answer(outcome, reply), now);
+    /// Answers a write that changes nothing: in truth a read, which a leader that was replaced without
+    /// knowing it must not answer, not even once what it depends on is applied.
+    fn answer_unchanged(
+        &mut self,
+        partition: PartitionId,
+        depends_on: Option<Position>,
+        outcome: Outcome,
+        reply: Reply,
+        now: Timestamp,
+    ) {
+        let group = self.groups.get_mut(&partition).expect("the caller found the group");
+        match (group.hosted.lease.is_valid(wire::clock::now()), depends_on) {
+            (true, None) => reply.outcome(outcome),
+            (true, Some(on)) => group.depends(on, outcome, reply),
+            (false, _) => self.ask(partition, Confirmed::Answer(outcome, reply, depends_on), now),
         }
     }
 
@@ -94,7 +100,7 @@ impl NodeLoop {
             }
             Err(refused) => refused,
         };
-        let (Confirmed::Read(Request { reply, .. }) | Confirmed::Answer(_, reply)) = what;
+        let (Confirmed::Read(Request { reply, .. }) | Confirmed::Answer(_, reply, _)) = what;
         match (refused, self.groups.get(&partition)) {
             (Refused::NotLeader { .. }, Some(group)) => reply.refuse(redirect(&group.hosted)),
             (Refused::Busy, _) => reply.overloaded(),

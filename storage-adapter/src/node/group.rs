@@ -53,8 +53,9 @@ struct Waiting {
 pub(super) enum Confirmed {
     /// Read, and answer.
     Read(Request),
-    /// Answer what was evaluated before the quorum was asked.
-    Answer(Outcome, Reply),
+    /// Answer what was evaluated before the quorum was asked, once the proposal that it depends on, if
+    /// any, is applied.
+    Answer(Outcome, Reply, Option<Position>),
 }
 
 impl Group {
@@ -164,7 +165,7 @@ impl Group {
         self.reads.retain(|_, reads| {
             reads.retain(|read| match read {
                 Confirmed::Read(request) => !request.reply.is_abandoned(now),
-                Confirmed::Answer(_, reply) => !reply.is_abandoned(now),
+                Confirmed::Answer(_, reply, _) => !reply.is_abandoned(now),
             });
             !reads.is_empty()
         });
@@ -182,7 +183,7 @@ impl Group {
         for read in self.reads.into_values().flatten() {
             match read {
                 Confirmed::Read(request) => request.reply.refuse(StoreError::Unknown),
-                Confirmed::Answer(_, reply) => reply.refuse(StoreError::Unknown),
+                Confirmed::Answer(_, reply, _) => reply.refuse(StoreError::Unknown),
             }
         }
     }
