@@ -32,7 +32,7 @@ impl Leader {
         let first = GroupMessage { index: LogIndex::new(1), ..answer(MessageKind::AppendResponse, 3) };
         leader.hear(3, first, false);
         leader.tick();
-        let lease = leader.core.lease(GROUP).unwrap();
+        let lease = leader.core.lease(GROUP).expect("the group is open");
         assert!(lease.serving(), "it leads, and its first entry is committed");
         leader
     }
@@ -79,7 +79,7 @@ impl Leader {
     }
 
     fn holds_lease(&self) -> bool {
-        self.core.lease(GROUP).unwrap().is_valid(self.now)
+        self.core.lease(GROUP).expect("the group is open").is_valid(self.now)
     }
 }
 
