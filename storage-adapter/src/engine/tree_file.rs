@@ -182,7 +182,8 @@ impl TreeBuilder {
 
 /// Makes a creation, renaming or removal in `path`'s directory durable.
 pub(crate) fn sync_parent(path: &Path) -> std::io::Result<()> {
-    let parent = path.parent().unwrap_or_else(|| Path::new("."));
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or_else(|| Path::new("."));
     std::fs::File::open(parent)?.sync_all()
 }
 

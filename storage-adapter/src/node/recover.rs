@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -27,8 +27,8 @@ pub enum RecoverError {
     #[error("the log cannot be opened")]
     Log(#[from] LogError),
     /// Another process uses the folder.
-    #[error("another process uses the data folder")]
-    InUse,
+    #[error("another process uses {}", .0.display())]
+    InUse(PathBuf),
 }
 
 /// A node's folder, opened.
@@ -48,9 +48,9 @@ pub(super) struct Folder {
 /// # Errors
 /// When the folder cannot be used.
 pub(super) fn open(directory: &Path, node: NodeId, options: LogOptions) -> Result<Folder, RecoverError> {
-    std::fs::create_dir_all(NodeFiles::replicas(directory))?;
+    create_folder(&NodeFiles::replicas(directory))?;
     let lock = std::fs::File::create(directory.join("lock"))?;
-    lock.try_lock().map_err(|_| RecoverError::InUse)?;
+    lock.try_lock().map_err(|_| RecoverError::InUse(directory.to_owned()))?;
     let manifest_file = ManifestFile::new(directory, node);
     let found = manifest_file.read()?;
     let log_lost = found.is_some() && !has_segments(&NodeFiles::log(directory));
@@ -68,6 +68,15 @@ pub(super) fn open(directory: &Path, node: NodeId, options: LogOptions) -> Resul
     let manifest = Mutex::new((manifest_file, manifest));
     let files = NodeFiles { directory: directory.to_owned(), manifest, lock: Mutex::new(Some(lock)) };
     Ok(Folder { files, log, recovered, log_lost, incarnation })
+}
+
+/// Creates a folder with those above it, their names durable: a node that has promised something must
+/// find its folder again.
+fn create_folder(path: &Path) -> io::Result<()> {
+    let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let created: Vec<&Path> = path.ancestors().take_while(missing).collect();
+    std::fs::create_dir_all(path)?;
+    created.into_iter().try_for_each(sync_parent)
 }
 
 /// The incarnation of a start after one of `before`: also greater than what a wiped node may have had.
