@@ -155,7 +155,7 @@ impl Admission {
         let bucket = self.bucket(table, kind, now);
         let mut taken = self.take(&bucket, cost, now);
         if taken.is_err()
-            && let Some(place) = bucket.place(now)
+            && let Some(place) = bucket.place(self.shared.fair_part(table, kind), now)
         {
             let until = now + PATIENCE;
             while taken.is_err() && clock::now() < until {
@@ -247,6 +247,12 @@ impl Admission {
 }
 
 impl Shared {
+    /// What every proxy could have if all asked for the same.
+    fn fair_part(&self, table: &TableDescriptor, kind: CapacityKind) -> MilliUnitsPerSecond {
+        let proxies = u64::from(self.config.expected_proxies).max(1);
+        MilliUnitsPerSecond::new(quota_of(table, kind).rate.get() / proxies)
+    }
+
     /// The bucket of a table that is used for the first time.
     fn begin(&self, id: BucketId, table: &TableDescriptor, now: Timestamp) -> Arc<LocalBucket> {
         let quota = quota_of(table, id.kind());

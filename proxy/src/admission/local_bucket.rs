@@ -6,7 +6,7 @@ use std::time::Duration;
 use ::admission::{AtomicTokenBucket, BucketId, Grant, Lease, LeaseKeeper, PoolColour, Quota, ReportEntry};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use units::Timestamp;
+use units::{MilliUnitsPerSecond, Timestamp};
 
 /// A bucket that nobody used for so long is reported no more: its lease runs out, and it keeps its safe
 /// rate.
@@ -101,12 +101,16 @@ impl LocalBucket {
         }
     }
 
-    /// A place to wait in for the next grant, unless the pool is known to be dry, or too many wait.
-    pub(super) fn place(&self, now: Timestamp) -> Option<Place<'_>> {
+    /// A place to wait in for the next grant, unless that will bring nothing or too many wait: the pool
+    /// is known to be dry, and the lease is about the `fair` part of the quota already.
+    pub(super) fn place(&self, fair: MilliUnitsPerSecond, now: Timestamp) -> Option<Place<'_>> {
         let granted_at = Timestamp::from_nanos(self.granted_at.load(Ordering::Relaxed));
         let hopeless = match self.pool() {
             PoolColour::Comfortable | PoolColour::Scarce => false,
-            PoolColour::Dry => now.since(granted_at) <= COLOUR_HOLDS,
+            PoolColour::Dry => {
+                let has_its_part = self.tokens.rate_at(now).get() >= fair.get() / 10 * 9;
+                has_its_part && now.since(granted_at) <= COLOUR_HOLDS
+            }
             // The first grant comes from an empty pool.
             PoolColour::Unknown => true,
         };
