@@ -84,9 +84,12 @@ impl Reporter {
 
     async fn report_to(&mut self, member: &str, report: &NodeReport) -> Told {
         let connection = self.connection(member);
-        let answer = match connection.call::<ReportNode>(report, DEADLINE).await {
-            Ok(answer) => answer,
-            Err(error) => {
+        // A member that is away must not keep a stopping node.
+        let call = connection.call::<ReportNode>(report, DEADLINE);
+        let answer = match self.shared.stopping.run_until_cancelled(call).await {
+            None => return Told::Failed,
+            Some(Ok(answer)) => answer,
+            Some(Err(error)) => {
                 tracing::debug!(member, %error, "the control plane was not reached");
                 return Told::Failed;
             }

@@ -27,11 +27,10 @@ pub(super) async fn run(shared: Arc<Shared>, address: String, memds: String) {
     let mut pushed = None;
     loop {
         let newest = *changes.borrow_and_update();
-        if push(&shared, &address, &mut connection, pushed).await {
-            pushed = Some(newest);
-        } else {
-            pushed = None;
-        }
+        // A server that is away must not keep a stopping node.
+        let push = push(&shared, &address, &mut connection, pushed);
+        let Some(arrived) = shared.stopping.run_until_cancelled(push).await else { return };
+        pushed = arrived.then_some(newest);
         tokio::select! {
             () = shared.stopping.cancelled() => return,
             () = reconnects.reconnected() => pushed = None,
