@@ -20,7 +20,7 @@ pub struct Config {
     #[serde(default)]
     pub members: Vec<MemberAddress>,
     /// The folder of this member's replica of the catalog. None: ephemeral, the catalog is in memory and
-    /// gone at the end. Default: none.
+    /// gone at the end; only for a control plane of one member. Default: none.
     #[serde(default)]
     pub data_dir: Option<PathBuf>,
     /// This member has lost its folder, and the control plane has worked before: it must be refilled by the
@@ -103,6 +103,9 @@ pub enum ConfigError {
     /// The others could not find it.
     #[error("a member among several needs a fixed port")]
     AnyPort,
+    /// It would forget its votes when it restarts, and with it the catalog could be lost.
+    #[error("a member among several needs a data folder")]
+    Ephemeral,
     /// ARNs need one.
     #[error("the account must be 12 digits")]
     Account,
@@ -160,6 +163,9 @@ impl Config {
         if self.members.len() > 1 && self.listen.port() == 0 {
             return Err(ConfigError::AnyPort);
         }
+        if self.members.len() > 1 && self.data_dir.is_none() {
+            return Err(ConfigError::Ephemeral);
+        }
         if self.account.len() != 12 || !self.account.bytes().all(|digit| digit.is_ascii_digit()) {
             return Err(ConfigError::Account);
         }
@@ -214,6 +220,13 @@ mod tests {
     }
 
     #[test]
+    fn a_member_among_several_that_would_forget_its_votes_is_refused() {
+        let ephemeral = |config| Config { data_dir: None, ..config };
+        assert_eq!(ephemeral(members(1, &[1, 2, 3])).validate(), Err(ConfigError::Ephemeral));
+        assert_eq!(ephemeral(members(1, &[])).validate(), Ok(()));
+    }
+
+    #[test]
     fn an_even_or_doubled_list_of_members_is_refused() {
         assert_eq!(members(1, &[1, 2]).validate(), Err(ConfigError::Count(2)));
         assert_eq!(members(1, &[1, 2, 2]).validate(), Err(ConfigError::Twice(2)));
@@ -237,7 +250,7 @@ mod tests {
                 .iter()
                 .map(|id| MemberAddress { id: *id, address: format!("127.0.0.1:{}", 7000 + id) })
                 .collect(),
-            data_dir: None,
+            data_dir: Some("data".into()),
             replaces_lost_member: false,
             memds: vec![],
             gac: vec![],
