@@ -128,6 +128,10 @@ fn complete(
         Target::File(builder) => {
             let files = shared.files.as_ref().expect("a node that builds files has a folder");
             let incoming = files.incoming(group);
+            // An earlier snapshot is being put in place: its file must keep its name until then.
+            if incoming.try_exists().map_err(EngineError::from)? {
+                return Err(ChunkError::Refused("an earlier snapshot is not in place yet"));
+            }
             builder.take().expect("taken only here, once").finish(&checkpoint, &incoming)?;
             SnapshotData::File(incoming)
         }
