@@ -53,7 +53,7 @@ async fn main() -> Outcome {
 
     let mut batch = db.batch_write_item();
     let requests = (1..=20).map(|n| {
-        let put = PutRequest::builder().item("pk", V::S("a".into())).item("sk", V::N(n.to_string()));
+        let put = PutRequest::builder().item("pk", V::S("a".into())).item("sk", V::N(n.to_string())).item("even", V::Bool(n % 2 == 0));
         WriteRequest::builder().put_request(put.build().expect("the item is set")).build()
     });
     batch = batch.request_items(&table, requests.collect());
@@ -80,16 +80,19 @@ async fn main() -> Outcome {
         .query()
         .table_name(&table)
         .key_condition_expression("pk = :p AND sk BETWEEN :a AND :b")
+        .filter_expression("even = :yes")
         .expression_attribute_values(":p", V::S("a".into()))
         .expression_attribute_values(":a", V::N("5".into()))
         .expression_attribute_values(":b", V::N("14".into()))
+        .expression_attribute_values(":yes", V::Bool(true))
         .limit(3)
         .into_paginator()
         .items()
         .send()
         .collect::<Result<Vec<_>, _>>()
         .await?;
-    assert_eq!(found.len(), 10);
+    let found: Vec<_> = found.iter().map(|item| item["sk"].as_n().unwrap().as_str()).collect();
+    assert_eq!(found, ["6", "8", "10", "12", "14"]);
 
     assert_eq!(db.scan().table_name(&table).select(Select::Count).send().await?.count(), 21);
     let keys = KeysAndAttributes::builder()
