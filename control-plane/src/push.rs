@@ -120,14 +120,16 @@ impl Audience for Gac {
     const TIER: &'static str = "gac";
 
     fn push(known: Option<&Published>, now: &Published, _sequence: u64) -> Option<Quotas> {
-        let all = |complete| Some(Quotas { quotas: now.quotas.values().copied().collect(), complete });
+        let all = |complete| {
+            Some(Quotas { quotas: now.quotas.values().cloned().collect(), complete, ..Quotas::default() })
+        };
         let Some(known) = known else { return all(true) };
         if known.quotas.keys().any(|bucket| !now.quotas.contains_key(bucket)) {
             return all(true);
         }
         let changed = now.quotas.iter().filter(|(bucket, quota)| known.quotas.get(bucket) != Some(quota));
-        let quotas: Vec<Quota> = changed.map(|(_, quota)| *quota).collect();
-        (!quotas.is_empty()).then_some(Quotas { quotas, complete: false })
+        let quotas: Vec<Quota> = changed.map(|(_, quota)| quota.clone()).collect();
+        (!quotas.is_empty()).then_some(Quotas { quotas, ..Quotas::default() })
     }
 }
 

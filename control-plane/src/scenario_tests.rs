@@ -138,7 +138,7 @@ async fn an_updates_throughput_reaches_the_quotas() {
     assert_eq!((throughput.read, throughput.write), (70, 80));
     let quotas = member.connection.call::<FetchQuotas>(&QuotasRequest {}, DEADLINE).await.unwrap().quotas;
     let rates: Vec<_> = quotas.iter().map(|quota| (quota.bucket, quota.rate_milli)).collect();
-    assert_eq!(rates, [(table.id * 2, 70_000), (table.id * 2 + 1, 80_000)]);
+    assert_eq!(rates, [(table.id * 8, 70_000), (table.id * 8 + 1, 80_000)]);
     stage.stop().await;
 }
 

@@ -132,7 +132,11 @@ impl<S: CatalogStore> ControlService<S> {
         match self.shared.serving() {
             Some(serving) => {
                 let quotas = serving.catalog.quotas.values().map(|quota| quota.to_wire()).collect();
-                responder.answer::<FetchQuotas>(&proto::Quotas { quotas, complete: true });
+                responder.answer::<FetchQuotas>(&proto::Quotas {
+                    quotas,
+                    complete: true,
+                    ..Default::default()
+                });
             }
             None => responder.fail(Failure::Unavailable),
         }

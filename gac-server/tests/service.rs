@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use admission::{BucketId, CapacityKind, GrantNumber, Quota, ReportEntry};
+use admission::{BucketId, CapacityKind, GrantNumber, Quota, ReportEntry, ReportHeader};
 use gac_server::{Config, Handle, start};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use units::{MilliUnits, MilliUnitsPerSecond, ProxyId, TableId};
+use units::{Epoch, MilliUnits, MilliUnitsPerSecond, ProxyId, TableId};
 use wire::method::{FetchQuotas, Method, PushQuotas, Report};
 use wire::proto::{control, gac};
 use wire::transport::{
@@ -36,6 +36,10 @@ fn quota(units: u64, version: u64) -> Quota {
     Quota::with_usual_burst(MilliUnitsPerSecond::from_units(units), version)
 }
 
+fn header(proxy: u64, session: u64) -> ReportHeader {
+    ReportHeader { proxy: ProxyId::new(proxy), session, fleet: 0, ring: Epoch::new(1), leaving: false }
+}
+
 fn entry(quota: Quota) -> ReportEntry {
     ReportEntry {
         bucket: bucket(),
@@ -51,7 +55,7 @@ fn entry(quota: Quota) -> ReportEntry {
 }
 
 async fn report(connection: &Connection, proxy: u64, entries: &[ReportEntry]) -> gac::Grants {
-    let report = gac::Report::pack(ProxyId::new(proxy), 1, entries);
+    let report = gac::Report::pack(header(proxy, 1), entries);
     connection.call::<Report>(&report, DEADLINE).await.expect("it answers")
 }
 
@@ -71,7 +75,11 @@ async fn a_report_is_answered_by_a_grant_of_the_quota_it_carries() {
 #[tokio::test]
 async fn a_pushed_quota_overrules_an_older_one_in_a_report() {
     let (_handle, connection, _shutdown) = gac(Config::new(loopback(), Vec::new())).await;
-    let pushed = control::Quotas { quotas: vec![control::Quota::of(bucket(), quota(10, 8))], complete: true };
+    let pushed = control::Quotas {
+        quotas: vec![control::Quota::of(bucket(), quota(10, 8))],
+        complete: true,
+        ..Default::default()
+    };
     connection.call::<PushQuotas>(&pushed, DEADLINE).await.expect("it answers");
     report(&connection, 1, &[]).await;
     let grants = report(&connection, 1, &[entry(quota(1_000, 7))]).await;
@@ -81,7 +89,7 @@ async fn a_pushed_quota_overrules_an_older_one_in_a_report() {
 #[tokio::test]
 async fn what_cannot_be_read_is_refused() {
     let (_handle, connection, _shutdown) = gac(Config::new(loopback(), Vec::new())).await;
-    let mut ragged = gac::Report::pack(ProxyId::new(1), 1, &[entry(quota(1, 1))]);
+    let mut ragged = gac::Report::pack(header(1, 1), &[entry(quota(1, 1))]);
     ragged.need.clear();
     let refused = connection.call::<Report>(&ragged, DEADLINE).await;
     assert_eq!(refused, Err(CallError::Failed(Failure::Malformed)));
@@ -95,7 +103,7 @@ impl Service for Control {
     fn call(&self, request: Incoming, responder: Responder) {
         assert_eq!(request.method, FetchQuotas::NUMBER);
         let quotas = vec![control::Quota::of(bucket(), quota(3, 9))];
-        responder.answer::<FetchQuotas>(&control::Quotas { quotas, complete: true });
+        responder.answer::<FetchQuotas>(&control::Quotas { quotas, complete: true, ..Default::default() });
     }
 }
 
@@ -113,7 +121,7 @@ async fn quotas_are_fetched_from_whichever_member_answers() {
         let mut session = 1;
         loop {
             session += 1;
-            let report = gac::Report::pack(ProxyId::new(1), session, &[entry(quota(1_000, 1))]);
+            let report = gac::Report::pack(header(1, session), &[entry(quota(1_000, 1))]);
             let grants = connection.call::<Report>(&report, DEADLINE).await.expect("it answers");
             if grants.rate[0] <= 3_000 {
                 return;

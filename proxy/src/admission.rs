@@ -18,7 +18,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::admission::{BucketId, CapacityKind, LeaseKeeper, PoolColour, Quota, Ring};
+use ::admission::{BucketId, CapacityKind, LeaseKeeper, PoolColour, Quota, ReportHeader, Ring};
 use dashmap::DashMap;
 use dynamodb::table::TableDescriptor;
 use tokio_util::sync::CancellationToken;
@@ -247,6 +247,17 @@ impl Admission {
 }
 
 impl Shared {
+    /// What stands above every report's entries.
+    fn report_header(&self) -> ReportHeader {
+        ReportHeader {
+            proxy: self.config.proxy,
+            session: self.session,
+            fleet: 0,
+            ring: self.ring.epoch(),
+            leaving: false,
+        }
+    }
+
     /// What every proxy could have if all asked for the same.
     fn fair_part(&self, table: &TableDescriptor, kind: CapacityKind) -> MilliUnitsPerSecond {
         let proxies = u64::from(self.config.expected_proxies).max(1);

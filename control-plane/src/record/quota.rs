@@ -1,8 +1,10 @@
 //! `quota/TABLE/DIRECTION`: the refill rate and burst of one bucket: what `UpdateTable` and operators set
 //! and GAC enforces.
 
+use admission::{BucketId, CapacityKind};
 use dynamodb::table::Billing;
 use serde::{Deserialize, Serialize};
+use units::TableId;
 use wire::proto::control::Quota;
 
 use super::Record;
@@ -57,14 +59,16 @@ impl QuotaRecord {
     /// Its form on the wire.
     #[must_use]
     pub(crate) fn to_wire(&self) -> Quota {
+        let kind = match self.direction {
+            Direction::Read => CapacityKind::Read,
+            Direction::Write => CapacityKind::Write,
+        };
         Quota {
-            bucket: self
-                .table
-                .saturating_mul(2)
-                .saturating_add(u64::from(self.direction == Direction::Write)),
+            bucket: BucketId::new(TableId::new(self.table), kind).get(),
             rate_milli: self.rate_milli,
             burst_milli: self.burst_milli,
             version: self.table_version,
+            ..Quota::default()
         }
     }
 }

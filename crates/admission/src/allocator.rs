@@ -72,7 +72,7 @@ fn within_reason(quota: Quota) -> Quota {
     Quota {
         rate: quota.rate.min(MilliUnitsPerSecond::new(MAX_AMOUNT)),
         burst: quota.burst.min(MilliUnits::new(MAX_AMOUNT * Quota::BURST_SECONDS)),
-        version: quota.version,
+        ..quota
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use units::{Epoch, MilliUnits, MilliUnitsPerSecond, TableId};
+use units::{Epoch, MilliUnits, MilliUnitsPerSecond, ProxyId, TableId};
 
 /// Which of a table's two capacities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,7 +13,21 @@ pub enum CapacityKind {
     Write,
 }
 
-/// One quota's tokens: a table (or index) and a kind of capacity.
+/// Whose quota a bucket is for: the levels that a request passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// A table.
+    Table,
+    /// A table's part of its account's quota: one bucket per table, all with the account's owner, which
+    /// divides the account's rate among them by weighted max-min.
+    AccountShare,
+    /// Whoever signs.
+    Principal,
+    /// A secondary index.
+    Index,
+}
+
+/// One quota's tokens: a level, a number at that level, and a kind of capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BucketId(u64);
 
@@ -21,7 +35,14 @@ impl BucketId {
     /// The bucket of `table`'s `kind` of capacity.
     #[must_use]
     pub const fn new(table: TableId, kind: CapacityKind) -> Self {
-        Self(table.get() << 1 | matches!(kind, CapacityKind::Write) as u64)
+        Self::at(Level::Table, table.get(), kind)
+    }
+
+    /// The bucket with `number` (a table's or an index's; for a principal, a hash of its name) at `level`.
+    /// Only the lower 61 bits of the number count.
+    #[must_use]
+    pub const fn at(level: Level, number: u64, kind: CapacityKind) -> Self {
+        Self(number << 3 | (level as u64) << 1 | matches!(kind, CapacityKind::Write) as u64)
     }
 
     /// Reads the number that [`Self::get`] gave.
@@ -30,22 +51,73 @@ impl BucketId {
         Self(raw)
     }
 
-    /// Its number in messages: table × 2, plus 1 for writes.
+    /// Its number in messages: number × 8 + level × 2, plus 1 for writes.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// The table.
+    /// The level.
+    #[must_use]
+    pub const fn level(self) -> Level {
+        match self.0 >> 1 & 3 {
+            0 => Level::Table,
+            1 => Level::AccountShare,
+            2 => Level::Principal,
+            _ => Level::Index,
+        }
+    }
+
+    /// The number at its level.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0 >> 3
+    }
+
+    /// The table, for the levels of tables and account shares.
     #[must_use]
     pub const fn table(self) -> TableId {
-        TableId::new(self.0 >> 1)
+        TableId::new(self.number())
     }
 
     /// The kind of capacity.
     #[must_use]
     pub const fn kind(self) -> CapacityKind {
         if self.0 & 1 == 1 { CapacityKind::Write } else { CapacityKind::Read }
+    }
+}
+
+/// What a proxy does once its lease has run out and no owner answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OutagePolicy {
+    /// Refills at its equal part of the quota: the whole fleet stays within it.
+    #[default]
+    Strict,
+    /// Keeps the rate of its last lease.
+    Static,
+    /// Admits everything.
+    Open,
+}
+
+/// A table's claim on its account's quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Its weight among tables of its priority; at least 1.
+    pub weight: u32,
+    /// What it gets before anything is divided by weight.
+    pub floor: MilliUnitsPerSecond,
+    /// What it gets at most.
+    pub cap: Option<MilliUnitsPerSecond>,
+    /// Higher ones are served first.
+    pub priority: u8,
+    /// Grows with every change; an older version never replaces a newer one.
+    pub version: u64,
+}
+
+impl Default for Claim {
+    /// Weight 1, no floor, no cap, priority 0.
+    fn default() -> Self {
+        Self { weight: 1, floor: MilliUnitsPerSecond::default(), cap: None, priority: 0, version: 0 }
     }
 }
 
@@ -58,6 +130,10 @@ pub struct Quota {
     pub burst: MilliUnits,
     /// Grows with every change; an older version never replaces a newer one.
     pub version: u64,
+    /// What to do when no owner answers.
+    pub outage: OutagePolicy,
+    /// Counts what it would refuse, and refuses nothing.
+    pub shadow: bool,
 }
 
 impl Quota {
@@ -68,7 +144,13 @@ impl Quota {
     /// A quota with the usual burst.
     #[must_use]
     pub fn with_usual_burst(rate: MilliUnitsPerSecond, version: u64) -> Self {
-        Self { rate, burst: rate.earned_in(Duration::from_secs(Self::BURST_SECONDS)), version }
+        Self {
+            rate,
+            burst: rate.earned_in(Duration::from_secs(Self::BURST_SECONDS)),
+            version,
+            outage: OutagePolicy::default(),
+            shadow: false,
+        }
     }
 }
 
@@ -93,6 +175,35 @@ pub enum PoolColour {
     Scarce,
     /// Nothing is left: a refusal is a true quota hit.
     Dry,
+}
+
+/// How a bucket's tokens reach the proxies; chosen by the owner, per bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Usage is far below the quota: the proxy has an allowance that the owner reserves for every member
+    /// of the fleet, and stays silent.
+    Untracked,
+    /// A leased rate and tokens out of the pool, renewed by reports.
+    #[default]
+    Leased,
+    /// Too small to split: the proxy asks for each request's tokens, and remembers "dry until".
+    Direct,
+}
+
+/// What stands above all entries of a proxy's report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReportHeader {
+    /// Who reports.
+    pub proxy: ProxyId,
+    /// Its incarnation: the counters start at 0 with it.
+    pub session: u64,
+    /// Live proxies in the fleet, as an owner last said; 0: not heard yet. So a new owner knows for whom
+    /// to wait.
+    pub fleet: u32,
+    /// The ring by which the proxy chose this owner.
+    pub ring: Epoch,
+    /// The proxy leaves: it uses nothing from now on.
+    pub leaving: bool,
 }
 
 /// What a proxy reports about one bucket. The counters are cumulative since its session began, so a
@@ -140,6 +251,12 @@ pub struct Grant {
     pub safe_rate: MilliUnitsPerSecond,
     /// How much the pool still has.
     pub pool: PoolColour,
+    /// How tokens reach this proxy from now on.
+    pub mode: Mode,
+    /// In direct mode: nothing will be there for so long, from receipt. Zero: ask.
+    pub dry_for: Duration,
+    /// The quota in force at the owner: for the proxy's explanations, and for `shadow`.
+    pub quota: Quota,
 }
 
 #[cfg(test)]
@@ -152,6 +269,10 @@ mod tests {
             let bucket = BucketId::new(TableId::new(77), kind);
             assert_eq!(BucketId::from_raw(bucket.get()), bucket);
             assert_eq!((bucket.table(), bucket.kind()), (TableId::new(77), kind));
+            for level in [Level::Table, Level::AccountShare, Level::Principal, Level::Index] {
+                let bucket = BucketId::at(level, 77, kind);
+                assert_eq!((bucket.level(), bucket.number(), bucket.kind()), (level, 77, kind));
+            }
         }
     }
 

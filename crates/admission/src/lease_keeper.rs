@@ -193,7 +193,7 @@ mod tests {
     use units::{Epoch, TableId};
 
     use super::*;
-    use crate::lease::CapacityKind;
+    use crate::lease::{CapacityKind, Mode};
 
     const TTL: Duration = Duration::from_secs(10);
 
@@ -219,6 +219,9 @@ mod tests {
             ttl: TTL,
             safe_rate: MilliUnitsPerSecond::from_units(25),
             pool: PoolColour::Comfortable,
+            mode: Mode::Leased,
+            dry_for: Duration::ZERO,
+            quota: Quota::with_usual_burst(MilliUnitsPerSecond::from_units(100), 1),
         }
     }
 

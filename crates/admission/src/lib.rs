@@ -15,7 +15,10 @@ mod ring;
 mod token_bucket;
 
 pub use allocator::{Allocator, AllocatorConfig, BucketSummary};
-pub use lease::{BucketId, CapacityKind, Grant, GrantNumber, PoolColour, Quota, ReportEntry};
+pub use lease::{
+    BucketId, CapacityKind, Claim, Grant, GrantNumber, Level, Mode, OutagePolicy, PoolColour, Quota,
+    ReportEntry, ReportHeader,
+};
 pub use lease_keeper::LeaseKeeper;
 pub use ring::Ring;
 pub use token_bucket::{AtomicTokenBucket, BucketCounters, Lease, Shortage, TokenBucket, local_depth};

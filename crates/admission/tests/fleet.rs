@@ -63,6 +63,8 @@ impl Fleet {
             rate: MilliUnitsPerSecond::from_units(rate),
             burst: MilliUnits::from_units(burst),
             version: 1,
+            outage: admission::OutagePolicy::Strict,
+            shadow: false,
         };
         let id = BucketId::new(TableId::new(1), CapacityKind::Read);
         let config = AllocatorConfig { expected_proxies: proxies, ..AllocatorConfig::default() };

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use admission::{BucketId, Grant, GrantNumber, PoolColour, Quota, ReportEntry};
+use admission::{
+    BucketId, Claim, Grant, GrantNumber, Mode, OutagePolicy, PoolColour, Quota, ReportEntry, ReportHeader,
+};
 use units::{Epoch, MilliUnits, MilliUnitsPerSecond, ProxyId};
 
 use crate::proto::{control, gac};
@@ -14,13 +16,16 @@ use crate::proto::{control, gac};
 pub struct RaggedColumns;
 
 impl gac::Report {
-    /// Packs what `proxy` reports in its `session`.
+    /// Packs what a proxy reports.
     #[must_use]
-    pub fn pack(proxy: ProxyId, session: u64, entries: &[ReportEntry]) -> Self {
+    pub fn pack(header: ReportHeader, entries: &[ReportEntry]) -> Self {
         let column = |value: fn(&ReportEntry) -> u64| entries.iter().map(value).collect();
         Self {
-            proxy: proxy.get(),
-            session,
+            proxy: header.proxy.get(),
+            session: header.session,
+            fleet: header.fleet,
+            ring_epoch: header.ring.get(),
+            leaving: header.leaving,
             bucket: column(|entry| entry.bucket.get()),
             admitted: column(|entry| entry.admitted.get()),
             throttled: column(|entry| entry.throttled.get()),
@@ -33,6 +38,19 @@ impl gac::Report {
             quota_version: column(|entry| entry.quota.version),
             quota_rate: column(|entry| entry.quota.rate.get()),
             quota_burst: column(|entry| entry.quota.burst.get()),
+            quota_terms: entries.iter().map(|entry| terms_to_wire(entry.quota)).collect(),
+        }
+    }
+
+    /// What stands above its entries.
+    #[must_use]
+    pub const fn header(&self) -> ReportHeader {
+        ReportHeader {
+            proxy: ProxyId::new(self.proxy),
+            session: self.session,
+            fleet: self.fleet,
+            ring: Epoch::new(self.ring_epoch),
+            leaving: self.leaving,
         }
     }
 
@@ -54,7 +72,9 @@ impl gac::Report {
             &self.quota_rate,
             &self.quota_burst,
         ];
-        if columns.iter().any(|column| column.len() != self.bucket.len()) {
+        let ragged = columns.iter().any(|column| column.len() != self.bucket.len())
+            || self.quota_terms.len() != self.bucket.len();
+        if ragged {
             return Err(RaggedColumns);
         }
         Ok((0..self.bucket.len()).map(|i| ReportEntry {
@@ -66,11 +86,11 @@ impl gac::Report {
             need: MilliUnits::new(self.need[i]),
             acknowledged: GrantNumber { epoch: Epoch::new(self.epoch[i]), sequence: self.sequence[i] },
             rate_in_use: MilliUnitsPerSecond::new(self.rate_in_use[i]),
-            quota: Quota {
-                rate: MilliUnitsPerSecond::new(self.quota_rate[i]),
-                burst: MilliUnits::new(self.quota_burst[i]),
-                version: self.quota_version[i],
-            },
+            quota: quota(
+                (self.quota_rate[i], self.quota_burst[i]),
+                self.quota_version[i],
+                self.quota_terms[i],
+            ),
         }))
     }
 }
@@ -94,8 +114,13 @@ impl gac::Grants {
             ttl_ms: millis(|grant| grant.ttl),
             safe_rate: column(|grant| grant.safe_rate.get()),
             pool: grants.iter().map(|grant| colour_to_wire(grant.pool).into()).collect(),
-            not_owned: Vec::new(),
-            ring_epoch: 0,
+            mode: grants.iter().map(|grant| mode_to_wire(grant.mode).into()).collect(),
+            dry_ms: millis(|grant| grant.dry_for),
+            quota_version: column(|grant| grant.quota.version),
+            quota_rate: column(|grant| grant.quota.rate.get()),
+            quota_burst: column(|grant| grant.quota.burst.get()),
+            quota_terms: grants.iter().map(|grant| terms_to_wire(grant.quota)).collect(),
+            ..Self::default()
         }
     }
 
@@ -105,10 +130,22 @@ impl gac::Grants {
     /// When the columns differ in length.
     pub fn entries(&self) -> Result<impl Iterator<Item = Grant> + '_, RaggedColumns> {
         let count = self.bucket.len();
-        let columns = [&self.epoch, &self.sequence, &self.rate, &self.tokens, &self.cap, &self.safe_rate];
+        let columns = [
+            &self.epoch,
+            &self.sequence,
+            &self.rate,
+            &self.tokens,
+            &self.cap,
+            &self.safe_rate,
+            &self.quota_version,
+            &self.quota_rate,
+            &self.quota_burst,
+        ];
+        let short_columns = [&self.next_report_ms, &self.ttl_ms, &self.dry_ms, &self.quota_terms];
         let ragged = columns.iter().any(|column| column.len() != count)
-            || [&self.next_report_ms, &self.ttl_ms].iter().any(|column| column.len() != count)
-            || self.pool.len() != count;
+            || short_columns.iter().any(|column| column.len() != count)
+            || self.pool.len() != count
+            || self.mode.len() != count;
         if ragged {
             return Err(RaggedColumns);
         }
@@ -122,6 +159,13 @@ impl gac::Grants {
             ttl: Duration::from_millis(u64::from(self.ttl_ms[i])),
             safe_rate: MilliUnitsPerSecond::new(self.safe_rate[i]),
             pool: colour_from_wire(self.pool[i]),
+            mode: mode_from_wire(self.mode[i]),
+            dry_for: Duration::from_millis(u64::from(self.dry_ms[i])),
+            quota: quota(
+                (self.quota_rate[i], self.quota_burst[i]),
+                self.quota_version[i],
+                self.quota_terms[i],
+            ),
         }))
     }
 }
@@ -129,24 +173,76 @@ impl gac::Grants {
 impl control::Quota {
     /// A bucket's quota, as the control plane pushes it.
     #[must_use]
-    pub const fn of(bucket: BucketId, quota: Quota) -> Self {
+    pub fn of(bucket: BucketId, quota: Quota) -> Self {
         Self {
             bucket: bucket.get(),
             rate_milli: quota.rate.get(),
             burst_milli: quota.burst.get(),
             version: quota.version,
+            terms: terms_to_wire(quota),
+            ..Self::default()
+        }
+    }
+
+    /// The table's claim on its account's quota.
+    #[must_use]
+    pub fn claim(&self) -> Claim {
+        Claim {
+            weight: self.weight.max(1),
+            floor: MilliUnitsPerSecond::new(self.floor_milli),
+            cap: self.cap_milli.map(MilliUnitsPerSecond::new),
+            priority: u8::try_from(self.priority).unwrap_or(u8::MAX),
+            version: self.version,
         }
     }
 
     /// Which bucket, and its quota.
     #[must_use]
     pub const fn parts(&self) -> (BucketId, Quota) {
-        let quota = Quota {
-            rate: MilliUnitsPerSecond::new(self.rate_milli),
-            burst: MilliUnits::new(self.burst_milli),
-            version: self.version,
-        };
+        let quota = quota((self.rate_milli, self.burst_milli), self.version, self.terms);
         (BucketId::from_raw(self.bucket), quota)
+    }
+}
+
+/// Added to a quota's terms when it only counts.
+const SHADOW: u32 = 4;
+
+const fn terms_to_wire(quota: Quota) -> u32 {
+    let outage = match quota.outage {
+        OutagePolicy::Strict => 0,
+        OutagePolicy::Static => 1,
+        OutagePolicy::Open => 2,
+    };
+    outage | if quota.shadow { SHADOW } else { 0 }
+}
+
+const fn quota((rate, burst): (u64, u64), version: u64, terms: u32) -> Quota {
+    Quota {
+        rate: MilliUnitsPerSecond::new(rate),
+        burst: MilliUnits::new(burst),
+        version,
+        outage: match terms & (SHADOW - 1) {
+            1 => OutagePolicy::Static,
+            2 => OutagePolicy::Open,
+            _ => OutagePolicy::Strict,
+        },
+        shadow: terms & SHADOW != 0,
+    }
+}
+
+const fn mode_to_wire(mode: Mode) -> gac::Mode {
+    match mode {
+        Mode::Leased => gac::Mode::Leased,
+        Mode::Untracked => gac::Mode::Untracked,
+        Mode::Direct => gac::Mode::Direct,
+    }
+}
+
+fn mode_from_wire(mode: i32) -> Mode {
+    match gac::Mode::try_from(mode) {
+        Ok(gac::Mode::Untracked) => Mode::Untracked,
+        Ok(gac::Mode::Direct) => Mode::Direct,
+        Ok(gac::Mode::Leased) | Err(_) => Mode::Leased,
     }
 }
 
@@ -172,6 +268,9 @@ fn colour_from_wire(colour: i32) -> PoolColour {
 mod tests {
     use super::*;
 
+    const HEADER: ReportHeader =
+        ReportHeader { proxy: ProxyId::new(3), session: 4, fleet: 5, ring: Epoch::new(6), leaving: true };
+
     fn entry(n: u64) -> ReportEntry {
         ReportEntry {
             bucket: BucketId::from_raw(n),
@@ -182,11 +281,18 @@ mod tests {
             need: MilliUnits::new(n + 5),
             acknowledged: GrantNumber { epoch: Epoch::new(n + 6), sequence: n + 7 },
             rate_in_use: MilliUnitsPerSecond::new(n + 8),
-            quota: Quota {
-                rate: MilliUnitsPerSecond::new(n + 9),
-                burst: MilliUnits::new(n + 10),
-                version: n + 11,
-            },
+            quota: some_quota(n),
+        }
+    }
+
+    fn some_quota(n: u64) -> Quota {
+        Quota {
+            rate: MilliUnitsPerSecond::new(n + 9),
+            burst: MilliUnits::new(n + 10),
+            version: n + 11,
+            outage: [OutagePolicy::Strict, OutagePolicy::Static, OutagePolicy::Open]
+                [usize::try_from(n % 3).unwrap()],
+            shadow: n.is_multiple_of(2),
         }
     }
 
@@ -202,14 +308,17 @@ mod tests {
             safe_rate: MilliUnitsPerSecond::new(n + 8),
             pool: [PoolColour::Unknown, PoolColour::Comfortable, PoolColour::Scarce, PoolColour::Dry]
                 [usize::try_from(n % 4).unwrap()],
+            mode: [Mode::Leased, Mode::Untracked, Mode::Direct][usize::try_from(n % 3).unwrap()],
+            dry_for: Duration::from_millis(n + 12),
+            quota: some_quota(n + 1),
         }
     }
 
     #[test]
     fn reports_and_grants_survive_the_wire() {
         let entries: Vec<_> = (0..9).map(|n| entry(n * 100)).collect();
-        let report = gac::Report::pack(ProxyId::new(3), 4, &entries);
-        assert_eq!((report.proxy, report.session), (3, 4));
+        let report = gac::Report::pack(HEADER, &entries);
+        assert_eq!(report.header(), HEADER);
         assert_eq!(report.entries().unwrap().collect::<Vec<_>>(), entries);
         let grants: Vec<_> = (0..9).map(|n| grant(n * 101)).collect();
         assert_eq!(gac::Grants::pack(&grants).entries().unwrap().collect::<Vec<_>>(), grants);
@@ -217,7 +326,7 @@ mod tests {
 
     #[test]
     fn ragged_columns_are_refused() {
-        let mut report = gac::Report::pack(ProxyId::new(3), 4, &[entry(1), entry(2)]);
+        let mut report = gac::Report::pack(HEADER, &[entry(1), entry(2)]);
         report.held.pop();
         assert!(report.entries().is_err());
         let mut grants = gac::Grants::pack(&[grant(1)]);

@@ -73,6 +73,14 @@ methods! {
     Report = 20: gac::Report => gac::Grants;
     /// Control plane → GAC: quotas that changed, or all.
     PushQuotas = 21: control::Quotas => routing::Acknowledged;
+    /// Control plane → GAC: which servers own the buckets.
+    PushRing = 22: gac::Ring => gac::RingAnswer;
+    /// GAC → GAC: buckets that the ring moved.
+    Handover = 23: gac::Handover => gac::HandoverAnswer;
+    /// Operators → GAC: what it owns.
+    Inspect = 24: gac::InspectRequest => gac::Inspection;
+    /// Proxy → GAC: which quotas above tables there are.
+    FetchLevels = 25: gac::LevelsRequest => gac::Levels;
 
     /// Proxy → control plane: table commands.
     Tables = 30: control::TableCommand => control::TableAnswer;
@@ -82,6 +90,8 @@ methods! {
     ReportNode = 32: control::NodeReport => control::NodeReportAnswer;
     /// GAC → control plane: all quotas, on start.
     FetchQuotas = 33: control::QuotasRequest => control::Quotas;
+    /// GAC → control plane: the peaks of on-demand tables.
+    ReportPeaks = 34: control::Peaks => routing::Acknowledged;
 }
 
 notices! {

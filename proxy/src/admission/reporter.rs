@@ -81,7 +81,7 @@ impl Reporter {
     /// A new stream: the server may have restarted, so it is shown everything, also that there is nothing.
     async fn introduce(&mut self) {
         self.mine(|bucket| bucket.report_anew());
-        let nothing = gac::Report::pack(self.shared.config.proxy, self.shared.session, &[]);
+        let nothing = gac::Report::pack(self.shared.report_header(), &[]);
         let now = clock::now();
         let mut due = self.take_due(true, now);
         if due.is_empty() {
@@ -131,7 +131,7 @@ impl Reporter {
     /// Sends a report and applies the answer. False: there was none, so wait before the next.
     async fn send(&self, due: Vec<(Arc<LocalBucket>, ReportEntry)>, asked_at: Timestamp) -> bool {
         let entries: Vec<_> = due.iter().map(|(_, entry)| *entry).collect();
-        let report = gac::Report::pack(self.shared.config.proxy, self.shared.session, &entries);
+        let report = gac::Report::pack(self.shared.report_header(), &entries);
         let answer = self.connection.call::<Report>(&report, REPORT_DEADLINE).await;
         let metrics = &self.shared.metrics;
         let reported: BTreeMap<BucketId, Arc<LocalBucket>> =

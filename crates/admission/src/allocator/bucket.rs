@@ -6,7 +6,7 @@ use std::time::Duration;
 use units::{Epoch, MilliUnits, MilliUnitsPerSecond, ProxyId, Timestamp};
 
 use super::{AllocatorConfig, BucketSummary, MAX_AMOUNT};
-use crate::lease::{Grant, GrantNumber, PoolColour, Quota, ReportEntry};
+use crate::lease::{Grant, GrantNumber, Mode, PoolColour, Quota, ReportEntry};
 use crate::token_bucket::{TokenBucket, local_depth};
 
 /// Offered load is followed fast when it rises and slowly when it falls.
@@ -251,6 +251,9 @@ impl Bucket {
             ttl: config.ttl,
             safe_rate: share.safe_rate,
             pool,
+            mode: Mode::Leased,
+            dry_for: Duration::ZERO,
+            quota: self.quota,
         }
     }
 

@@ -207,7 +207,7 @@ fn absurd_reports_neither_panic_nor_break_an_invariant() {
     let mut allocator = ready(1);
     let most = MilliUnits::new(u64::MAX);
     let everything = MilliUnitsPerSecond::new(u64::MAX);
-    let absurd = Quota { rate: everything, burst: most, version: u64::MAX };
+    let absurd = Quota { rate: everything, burst: most, version: u64::MAX, ..quota(0, 0) };
     for (number, quota) in [quota(0, 0), quota(1, 1), absurd].into_iter().enumerate() {
         for step in 0..20 {
             let report = ReportEntry {
@@ -238,5 +238,8 @@ fn none() -> Grant {
         ttl: Duration::ZERO,
         safe_rate: MilliUnitsPerSecond::default(),
         pool: PoolColour::Unknown,
+        mode: crate::lease::Mode::Leased,
+        dry_for: Duration::ZERO,
+        quota: quota(0, 0),
     }
 }
