@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use twox_hash::XxHash3_64;
 use units::{Epoch, MilliUnits, MilliUnitsPerSecond, ProxyId, TableId};
 
 /// Which of a table's two capacities.
@@ -43,6 +44,12 @@ impl BucketId {
     #[must_use]
     pub const fn at(level: Level, number: u64, kind: CapacityKind) -> Self {
         Self(number << 3 | (level as u64) << 1 | matches!(kind, CapacityKind::Write) as u64)
+    }
+
+    /// The bucket of a principal's `kind` of capacity: its number is a hash of `name`.
+    #[must_use]
+    pub fn principal(name: &str, kind: CapacityKind) -> Self {
+        Self::at(Level::Principal, XxHash3_64::oneshot(name.as_bytes()), kind)
     }
 
     /// Reads the number that [`Self::get`] gave.
