@@ -90,6 +90,7 @@ pub(crate) fn create(
         partitions,
         item_count: 0,
         size_bytes: 0,
+        quotas: None,
     };
     TableRecord { descriptor, first_partition: identifiers.first_partition, partitions: vec![] }
 }
@@ -218,7 +219,17 @@ fn throughput(
         write: wanted.write,
         last_increase_ms: if increases { Some(now.get()) } else { present.last_increase_ms },
         last_decrease_ms: if decreases { Some(now.get()) } else { present.last_decrease_ms },
+        decreases_today: decreases_today(present, now) + u64::from(decreases),
     }))
+}
+
+/// `NumberOfDecreasesToday`: how often the throughput was lowered on this UTC day.
+pub(crate) fn decreases_today(present: ProvisionedThroughput, now: UnixMillis) -> u64 {
+    const DAY_MS: u64 = 86_400_000;
+    match present.last_decrease_ms {
+        Some(last) if last / DAY_MS == now.get() / DAY_MS => present.decreases_today,
+        _ => 0,
+    }
 }
 
 fn check_active(table: &TableDescriptor) -> Result<(), ApiError> {

@@ -18,9 +18,11 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::admission::{BucketId, CapacityKind, LeaseKeeper, PoolColour, Quota, ReportHeader, Ring};
+use ::admission::{
+    BucketId, CapacityKind, LeaseKeeper, OutagePolicy, PoolColour, Quota, ReportHeader, Ring,
+};
 use dashmap::DashMap;
-use dynamodb::table::TableDescriptor;
+use dynamodb::table::{Outage, TableDescriptor};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use units::{Epoch, MilliUnits, MilliUnitsPerSecond, ProxyId, TableId, Timestamp};
@@ -288,11 +290,21 @@ impl Shared {
     }
 }
 
-/// What the table's billing gives.
+/// The table's quota in force, as its descriptor says.
 fn quota_of(table: &TableDescriptor, kind: CapacityKind) -> Quota {
-    let units = match kind {
-        CapacityKind::Read => table.billing.read_units(),
-        CapacityKind::Write => table.billing.write_units(),
+    let quota = match kind {
+        CapacityKind::Read => table.read_quota(),
+        CapacityKind::Write => table.write_quota(),
     };
-    Quota::with_usual_burst(MilliUnitsPerSecond::from_units(units), table.version)
+    Quota {
+        rate: MilliUnitsPerSecond::new(quota.rate_milli),
+        burst: MilliUnits::new(quota.burst_milli),
+        version: quota.version,
+        outage: match quota.outage {
+            Outage::Strict => OutagePolicy::Strict,
+            Outage::Static => OutagePolicy::Static,
+            Outage::Open => OutagePolicy::Open,
+        },
+        shadow: quota.shadow,
+    }
 }

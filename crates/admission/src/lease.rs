@@ -284,6 +284,14 @@ mod tests {
     }
 
     #[test]
+    fn principals_have_buckets_of_their_own() {
+        let alice = BucketId::principal("alice", CapacityKind::Read);
+        assert_eq!((alice.level(), alice.kind()), (Level::Principal, CapacityKind::Read));
+        assert_eq!(BucketId::at(Level::Principal, alice.number(), CapacityKind::Read), alice);
+        assert_ne!(alice, BucketId::principal("bob", CapacityKind::Read));
+    }
+
+    #[test]
     fn any_grant_of_a_later_epoch_is_newer() {
         let old = GrantNumber { epoch: Epoch::new(3), sequence: 900 };
         let new = GrantNumber { epoch: Epoch::new(4), sequence: 1 };

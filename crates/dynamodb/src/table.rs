@@ -23,6 +23,10 @@ pub struct TableDescriptor {
     pub attribute_definitions: Vec<AttributeDefinition>,
     /// Billing mode, with its throughput.
     pub billing: Billing,
+    /// The quotas in force, once the control plane has recorded them; until then the billing gives them:
+    /// see [`Self::read_quota`].
+    #[serde(default)]
+    pub quotas: Option<TableQuotas>,
     /// `CreationDateTime`, milliseconds since 1970.
     pub created_at_ms: u64,
     /// Seed of the table's keyed hash.
@@ -44,6 +48,78 @@ pub struct TableDescriptor {
     /// `TableSizeBytes` as last reported: approximate.
     #[serde(default)]
     pub size_bytes: u64,
+}
+
+impl TableDescriptor {
+    /// The read quota in force.
+    #[must_use]
+    pub fn read_quota(&self) -> TableQuota {
+        self.quotas.map_or_else(|| TableQuota::usual(self.billing.read_units(), self.version), |it| it.read)
+    }
+
+    /// The write quota in force.
+    #[must_use]
+    pub fn write_quota(&self) -> TableQuota {
+        self.quotas.map_or_else(|| TableQuota::usual(self.billing.write_units(), self.version), |it| it.write)
+    }
+}
+
+/// A table's two quotas, as `UpdateTable`, operators, boosts and the doubling of on-demand tables set them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableQuotas {
+    /// For reads.
+    pub read: TableQuota,
+    /// For writes.
+    pub write: TableQuota,
+}
+
+/// What the whole fleet may use of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableQuota {
+    /// Refill rate, milli-units per second.
+    pub rate_milli: u64,
+    /// What may be banked, milli-units.
+    pub burst_milli: u64,
+    /// Grows with every change; an older version never replaces a newer one.
+    pub version: u64,
+    /// What a proxy does when its lease has run out.
+    #[serde(default)]
+    pub outage: Outage,
+    /// Counts what it would refuse, and refuses nothing.
+    #[serde(default)]
+    pub shadow: bool,
+}
+
+/// What a proxy does once its lease has run out and no GAC server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outage {
+    /// Refills at its equal part of the quota: the whole fleet stays within it.
+    #[default]
+    Strict,
+    /// Keeps the rate of its last lease.
+    Static,
+    /// Admits everything.
+    Open,
+}
+
+impl TableQuota {
+    /// Seconds of unused rate that are banked unless an operator says otherwise. Source: DynamoDB Developer
+    /// Guide, "Burst capacity".
+    pub const BURST_SECONDS: u64 = 300;
+
+    /// A quota of `units` per second with the usual burst.
+    #[must_use]
+    pub fn usual(units: u64, version: u64) -> Self {
+        let rate_milli = units.saturating_mul(1000);
+        Self {
+            rate_milli,
+            burst_milli: rate_milli.saturating_mul(Self::BURST_SECONDS),
+            version,
+            outage: Outage::default(),
+            shadow: false,
+        }
+    }
 }
 
 /// `TableStatus`.
@@ -109,28 +185,31 @@ pub enum Billing {
     },
 }
 
-/// What an on-demand table without a ceiling serves at once, in units per second. Source: DynamoDB
-/// Developer Guide, "On-demand capacity mode", "Initial throughput".
-const ON_DEMAND_READ_UNITS: u64 = 12_000;
+/// What a new on-demand table serves at once, in units per second. Source: DynamoDB Developer Guide,
+/// "On-demand capacity mode", "Initial throughput".
+pub const ON_DEMAND_READ_UNITS: u64 = 12_000;
 /// See [`ON_DEMAND_READ_UNITS`].
-const ON_DEMAND_WRITE_UNITS: u64 = 4_000;
+pub const ON_DEMAND_WRITE_UNITS: u64 = 4_000;
+/// Units per second that one table may have, of either kind. Source: DynamoDB Developer Guide, "Service
+/// quotas".
+pub const TABLE_MAX_UNITS: u64 = 40_000;
 
 impl Billing {
-    /// The read units per second that the table may use.
+    /// The read units per second that the table may use before operators and its own peaks say otherwise.
     #[must_use]
     pub fn read_units(&self) -> u64 {
         match self {
             Self::Provisioned(throughput) => throughput.read,
-            Self::OnDemand { max_read, .. } => max_read.unwrap_or(ON_DEMAND_READ_UNITS),
+            Self::OnDemand { max_read, .. } => max_read.unwrap_or(u64::MAX).min(ON_DEMAND_READ_UNITS),
         }
     }
 
-    /// The write units per second that the table may use.
+    /// The write units per second that the table may use before operators and its own peaks say otherwise.
     #[must_use]
     pub fn write_units(&self) -> u64 {
         match self {
             Self::Provisioned(throughput) => throughput.write,
-            Self::OnDemand { max_write, .. } => max_write.unwrap_or(ON_DEMAND_WRITE_UNITS),
+            Self::OnDemand { max_write, .. } => max_write.unwrap_or(u64::MAX).min(ON_DEMAND_WRITE_UNITS),
         }
     }
 }
@@ -148,6 +227,9 @@ pub struct ProvisionedThroughput {
     /// `LastDecreaseDateTime`, milliseconds since 1970.
     #[serde(default)]
     pub last_decrease_ms: Option<u64>,
+    /// `NumberOfDecreasesToday`: decreases on the UTC day of the last one.
+    #[serde(default)]
+    pub decreases_today: u64,
 }
 
 /// What `CreateTable` asks for, validated: what the proxy sends to the control plane.

@@ -35,6 +35,7 @@ fn table(id: u64, version: u64, billing: Billing) -> TableDescriptor {
         partitions: 1,
         item_count: 0,
         size_bytes: 0,
+        quotas: None,
     }
 }
 

@@ -108,6 +108,7 @@ fn table() -> TableDescriptor {
         partitions: 1,
         item_count: 0,
         size_bytes: 0,
+        quotas: None,
     }
 }
 

@@ -345,5 +345,6 @@ fn table(name: &str, version: u64) -> TableDescriptor {
         partitions: 1,
         item_count: 0,
         size_bytes: 0,
+        quotas: None,
     }
 }

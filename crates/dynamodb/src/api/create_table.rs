@@ -194,8 +194,7 @@ impl Throughput {
         Ok(ProvisionedThroughput {
             read: unit(self.read_capacity_units, "ReadCapacityUnits")?,
             write: unit(self.write_capacity_units, "WriteCapacityUnits")?,
-            last_increase_ms: None,
-            last_decrease_ms: None,
+            ..ProvisionedThroughput::default()
         })
     }
 }

@@ -6,11 +6,10 @@ use super::body::{self, Text, body};
 use super::constraint::Constraints;
 use super::table_name;
 use crate::error::ApiError;
-use crate::table::{Billing, KeyType, TableDescriptor, TableStatus};
+use crate::table::{Billing, KeyType, TABLE_MAX_UNITS, TableDescriptor, TableStatus};
 
-/// DynamoDB's default quotas for an account, then for a table.
+/// DynamoDB's default quota for an account.
 const ACCOUNT_MAX_UNITS: u32 = 80_000;
-const TABLE_MAX_UNITS: u32 = 40_000;
 
 /// How long a client may keep an endpoint's address.
 const ENDPOINT_CACHE_MINUTES: u32 = 1440;
@@ -91,7 +90,7 @@ fn describe_billing(billing: &Billing, shown: &mut Value) {
             let mut provisioned = json!({
                 "ReadCapacityUnits": throughput.read,
                 "WriteCapacityUnits": throughput.write,
-                "NumberOfDecreasesToday": 0,
+                "NumberOfDecreasesToday": throughput.decreases_today,
             });
             if let Some(at) = throughput.last_increase_ms {
                 provisioned["LastIncreaseDateTime"] = json!(seconds(at));

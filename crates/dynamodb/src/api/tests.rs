@@ -320,5 +320,6 @@ fn orders() -> TableDescriptor {
         partitions: 1,
         item_count: 0,
         size_bytes: 0,
+        quotas: None,
     }
 }

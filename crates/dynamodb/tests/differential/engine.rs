@@ -207,5 +207,6 @@ fn descriptor(new: NewTable) -> TableDescriptor {
         partitions: PARTITIONS,
         item_count: 0,
         size_bytes: 0,
+        quotas: None,
     }
 }

@@ -277,6 +277,7 @@ fn descriptor(new: NewTable, id: u64) -> TableDescriptor {
         partitions: 4,
         item_count: 0,
         size_bytes: 0,
+        quotas: None,
     }
 }
 

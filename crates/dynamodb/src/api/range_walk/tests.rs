@@ -140,5 +140,6 @@ fn table() -> TableDescriptor {
         partitions: 1,
         item_count: 0,
         size_bytes: 0,
+        quotas: None,
     }
 }
