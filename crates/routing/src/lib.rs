@@ -6,6 +6,7 @@
 
 mod node_directory;
 mod partition_map;
+pub mod perkle;
 pub mod placement;
 mod range_list;
 mod route;
