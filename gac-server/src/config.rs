@@ -12,8 +12,17 @@ use serde::Deserialize;
 pub struct Config {
     /// Where it listens for proxies and the control plane. Port 0: any free port. No default.
     pub listen: SocketAddr,
-    /// `host:port` of the control plane's members, asked for all quotas at the start. Default: none;
-    /// quotas then come with the proxies' reports.
+    /// `host:port` under which proxies, other GAC servers and the ring know this server. Default: where it
+    /// listens.
+    #[serde(default)]
+    pub advertise: Option<String>,
+    /// The servers that share the buckets until the control plane says so: what each of them advertises, and
+    /// what the proxies are configured with. A server that is not among them owns nothing until a newer ring
+    /// names it. Default: none; it then owns whatever it is asked for.
+    #[serde(default)]
+    pub ring: Vec<String>,
+    /// `host:port` of the control plane's members, asked for all quotas at the start, and told of on-demand
+    /// tables' peaks. Default: none; quotas then come with the proxies' reports.
     #[serde(default)]
     pub control: Vec<String>,
     /// Proxies in the fleet. After its start a server leases only what proxies show to be in use, until so
@@ -30,6 +39,10 @@ pub struct Config {
     /// The same of a bucket with tokens to spare. Default 5,000.
     #[serde(default = "default_comfortable_interval_ms")]
     pub comfortable_interval_ms: u64,
+    /// How long a silent proxy counts with its safe rate before it is taken to be gone, in milliseconds per
+    /// proxy. Default 120,000.
+    #[serde(default = "default_membership_ms")]
+    pub membership_ms: u64,
 }
 
 const fn default_expected_proxies() -> u32 {
@@ -48,6 +61,10 @@ const fn default_comfortable_interval_ms() -> u64 {
     5_000
 }
 
+const fn default_membership_ms() -> u64 {
+    120_000
+}
+
 /// Why a configuration cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -59,6 +76,12 @@ pub enum ConfigError {
         "`ttl_ms` must be at least twice `comfortable_interval_ms`, and that at least `contended_interval_ms`, of at least 10"
     )]
     Intervals,
+    /// A proxy would be forgotten while it may still use its lease.
+    #[error("`membership_ms` must be at least twice `ttl_ms`")]
+    Membership,
+    /// A name that nobody can connect to.
+    #[error("`advertise` and the entries of `ring` must be `host:port`")]
+    Address,
 }
 
 impl Config {
@@ -67,11 +90,14 @@ impl Config {
     pub const fn new(listen: SocketAddr, control: Vec<String>) -> Self {
         Self {
             listen,
+            advertise: None,
+            ring: Vec::new(),
             control,
             expected_proxies: default_expected_proxies(),
             ttl_ms: default_ttl_ms(),
             contended_interval_ms: default_contended_interval_ms(),
             comfortable_interval_ms: default_comfortable_interval_ms(),
+            membership_ms: default_membership_ms(),
         }
     }
 
@@ -79,7 +105,7 @@ impl Config {
     ///
     /// # Errors
     /// What is wrong.
-    pub const fn validate(&self) -> Result<(), ConfigError> {
+    pub fn validate(&self) -> Result<(), ConfigError> {
         if self.expected_proxies == 0 {
             return Err(ConfigError::NoProxies);
         }
@@ -88,6 +114,12 @@ impl Config {
             || self.ttl_ms / 2 < self.comfortable_interval_ms
         {
             return Err(ConfigError::Intervals);
+        }
+        if self.membership_ms / 2 < self.ttl_ms {
+            return Err(ConfigError::Membership);
+        }
+        if !self.ring.iter().chain(&self.advertise).all(|address| is_host_and_port(address)) {
+            return Err(ConfigError::Address);
         }
         Ok(())
     }
@@ -98,9 +130,14 @@ impl Config {
             ttl: Duration::from_millis(self.ttl_ms),
             contended_interval: Duration::from_millis(self.contended_interval_ms),
             comfortable_interval: Duration::from_millis(self.comfortable_interval_ms),
+            membership: Duration::from_millis(self.membership_ms),
             ..AllocatorConfig::default()
         }
     }
+}
+
+fn is_host_and_port(address: &str) -> bool {
+    address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 #[cfg(test)]
@@ -112,6 +149,21 @@ mod tests {
         let config = Config::new(SocketAddr::from(([127, 0, 0, 1], 0)), Vec::new());
         assert_eq!(config.validate(), Ok(()));
         assert_eq!(Config { ttl_ms: 9_000, ..config.clone() }.validate(), Err(ConfigError::Intervals));
+        assert_eq!(
+            Config { membership_ms: 15_000, ..config.clone() }.validate(),
+            Err(ConfigError::Membership)
+        );
         assert_eq!(Config { expected_proxies: 0, ..config }.validate(), Err(ConfigError::NoProxies));
+    }
+
+    #[test]
+    fn servers_are_named_by_host_and_port() {
+        let config = Config::new(SocketAddr::from(([127, 0, 0, 1], 0)), Vec::new());
+        let named = |name: &str| Config { advertise: Some(name.to_owned()), ..config.clone() }.validate();
+        assert_eq!(named("gac-1.weir:7101"), Ok(()));
+        assert_eq!(named("[::1]:7101"), Ok(()));
+        for wrong in ["gac-1", ":7101", "gac-1:", "gac-1:many"] {
+            assert_eq!(named(wrong), Err(ConfigError::Address), "{wrong}");
+        }
     }
 }

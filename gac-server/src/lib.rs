@@ -6,10 +6,13 @@
 //! every report in any case, so that admission goes on while it is away.
 
 mod config;
+mod control;
+mod levels;
 mod metrics;
-mod quotas;
+mod owner;
 mod server;
 mod service;
 
 pub use config::{Config, ConfigError};
+pub use owner::{Answered, BucketOwner, Unreadable};
 pub use server::{GacError, Handle, run, start};

@@ -15,8 +15,9 @@
 
 use metrics::{Counter, Gauge, counter, gauge};
 
-use admission::Allocator;
 use units::Timestamp;
+
+use crate::owner::BucketOwner;
 
 /// Handles, made once: a report must not search the registry.
 #[derive(Debug)]
@@ -55,15 +56,19 @@ impl Metrics {
 
     /// Shows what the allocator holds.
     #[expect(clippy::cast_precision_loss, reason = "only shown")]
-    pub(crate) fn show(&self, allocator: &Allocator, now: Timestamp) {
-        let (mut leased, mut held, mut pool) = (0.0, 0.0, 0.0);
-        for (_, bucket) in allocator.summaries() {
-            leased += bucket.leased.get() as f64;
-            held += bucket.held.get() as f64;
-            pool += bucket.pool.get() as f64;
+    pub(crate) fn show(&self, owner: &BucketOwner, now: Timestamp) {
+        let (mut leased, mut held, mut pool, mut buckets) = (0.0, 0.0, 0.0, 0.0);
+        for shard in owner.shards() {
+            let shard = shard.lock();
+            for (_, bucket) in shard.summaries() {
+                leased += bucket.leased.get() as f64;
+                held += bucket.held.get() as f64;
+                pool += bucket.pool.get() as f64;
+            }
+            buckets += shard.bucket_count() as f64;
         }
-        self.buckets.set(allocator.bucket_count() as f64);
-        self.learning.set(f64::from(u8::from(allocator.is_learning(now))));
+        self.buckets.set(buckets);
+        self.learning.set(f64::from(u8::from(owner.is_learning(now))));
         self.leased.set(leased);
         self.held.set(held);
         self.pool.set(pool);

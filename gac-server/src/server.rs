@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use admission::Allocator;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -14,10 +13,11 @@ use wire::clock;
 use wire::transport::Service;
 
 use crate::config::{Config, ConfigError};
-use crate::quotas;
+use crate::control;
+use crate::owner::SHARDS;
 use crate::service::GacService;
 
-/// How often silent proxies are looked for.
+/// How often silent proxies are looked for in each shard of the buckets.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Why a server did not start, or ended.
@@ -88,11 +88,11 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Handle
     let address = listener.local_addr().map_err(unusable)?;
     // The wall clock makes an epoch that grows with every start without keeping anything on disk.
     let epoch = Epoch::new(clock::unix_now().get());
-    let service = Arc::new(GacService::new(Allocator::new(epoch, config.allocator(), clock::now())));
+    let service = Arc::new(GacService::new(epoch, &config.allocator(), clock::now()));
     let serving: Arc<dyn Service> = Arc::<GacService>::clone(&service);
     let served = tokio::spawn(wire::transport::serve(listener, serving, shutdown.clone()));
     let background = [
-        tokio::spawn(quotas::fetch(config.control, Arc::clone(&service), shutdown.clone())),
+        tokio::spawn(control::fetch_quotas(config.control, Arc::clone(&service), shutdown.clone())),
         tokio::spawn(tick(Arc::clone(&service), shutdown)),
     ];
     tracing::info!(%address, %epoch, "GAC server listens");
@@ -110,8 +110,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), GacE
 async fn tick(service: Arc<GacService>, shutdown: CancellationToken) {
     let ticking = async {
         loop {
-            service.tick();
-            tokio::time::sleep(TICK).await;
+            for shard in 0..SHARDS {
+                service.tick(shard);
+                tokio::time::sleep(TICK / 16).await;
+            }
         }
     };
     shutdown.run_until_cancelled(ticking).await;

@@ -2,25 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use admission::Allocator;
+use admission::{AllocatorConfig, BucketId};
 use parking_lot::Mutex;
-use units::{ProxyId, Timestamp};
+use units::{Epoch, Timestamp};
 use wire::clock;
-use wire::method::{Method, PushQuotas, Report};
+use wire::method::{FetchLevels, Method, PushQuotas, Report};
 use wire::proto::control::Quotas;
 use wire::proto::gac;
 use wire::proto::routing::Acknowledged;
 use wire::transport::{Failure, Incoming, Responder, Service};
 
+use crate::levels::Levels;
 use crate::metrics::Metrics;
+use crate::owner::{BucketOwner, SHARDS, Unreadable};
 
-/// Entries of one report at most: some milliseconds' work, 10 MB. A proxy sends more in several reports.
-const MAX_ENTRIES: usize = 100_000;
-
-/// The allocator behind its messages.
+/// The buckets behind their messages.
 #[derive(Debug)]
 pub(crate) struct GacService {
-    allocator: Mutex<Allocator>,
+    owner: BucketOwner,
+    levels: Mutex<Levels>,
     metrics: Metrics,
 }
 
@@ -34,26 +34,31 @@ pub(crate) enum QuotaSource {
 }
 
 impl GacService {
-    pub(crate) fn new(allocator: Allocator) -> Self {
-        Self { allocator: Mutex::new(allocator), metrics: Metrics::new() }
+    pub(crate) fn new(epoch: Epoch, config: &AllocatorConfig, now: Timestamp) -> Self {
+        Self {
+            owner: BucketOwner::new(epoch, config, now),
+            levels: Mutex::default(),
+            metrics: Metrics::new(),
+        }
     }
 
     pub(crate) fn is_learning(&self, now: Timestamp) -> bool {
-        self.allocator.lock().is_learning(now)
+        self.owner.is_learning(now)
     }
 
     pub(crate) fn take_quotas(&self, quotas: &Quotas, from: QuotaSource) {
         let now = clock::now();
-        let mut allocator = self.allocator.lock();
+        let listed: BTreeSet<BucketId> = quotas.quotas.iter().map(|quota| quota.parts().0).collect();
         for quota in &quotas.quotas {
             let (bucket, quota) = quota.parts();
-            allocator.set_quota(bucket, quota, now);
+            self.owner.shard_of(bucket).lock().set_quota(bucket, quota, now);
         }
         if quotas.complete {
-            let listed: BTreeSet<_> = quotas.quotas.iter().map(|quota| quota.parts().0).collect();
-            allocator.retain_quotas(&listed);
+            self.owner.shards().iter().for_each(|shard| shard.lock().retain_quotas(&listed));
         }
-        drop(allocator);
+        if self.levels.lock().take(quotas, clock::unix_now()) {
+            tracing::info!("the set of quotas above tables changed");
+        }
         let counter = match from {
             QuotaSource::Push => &self.metrics.quotas_pushed,
             QuotaSource::Fetch => &self.metrics.quotas_fetched,
@@ -61,34 +66,24 @@ impl GacService {
         counter.increment(quotas.quotas.len() as u64);
     }
 
-    /// Counts silent proxies down, and shows the sums.
-    pub(crate) fn tick(&self) {
+    /// Counts silent proxies of one shard down. To be called for each about once a second.
+    pub(crate) fn tick(&self, shard: usize) {
         let now = clock::now();
-        let mut allocator = self.allocator.lock();
-        allocator.expire(now);
-        self.metrics.show(&allocator, now);
+        self.owner.shards()[shard].lock().expire(now);
+        if shard + 1 == SHARDS {
+            self.metrics.show(&self.owner, now);
+        }
     }
 
-    fn report(&self, report: &gac::Report) -> Result<gac::Grants, Failure> {
-        let entries = report.entries().map_err(|_ragged| Failure::Malformed)?;
-        if report.bucket.len() > MAX_ENTRIES {
-            return Err(Failure::Malformed);
-        }
-        let proxy = ProxyId::new(report.proxy);
-        let now = clock::now();
-        let mut grants = Vec::with_capacity(report.bucket.len());
-        let mut allocator = self.allocator.lock();
-        for entry in entries {
-            grants.extend(allocator.on_report(proxy, report.session, &entry, now));
-        }
-        // After its entries: what a proxy shows in its first report is still learned from.
-        allocator.introduce(proxy);
-        drop(allocator);
+    fn report(&self, report: &gac::Report) -> Result<gac::Grants, Unreadable> {
+        let answered = self.owner.answer(report, clock::now())?;
+        let mut grants = answered.grants;
         self.metrics.reports.increment(1);
-        self.metrics.granted.increment(grants.len() as u64);
-        self.metrics.ignored.increment((report.bucket.len() - grants.len()) as u64);
-        self.metrics.tokens.increment(grants.iter().map(|grant| grant.tokens.get()).sum());
-        Ok(gac::Grants::pack(&grants))
+        self.metrics.granted.increment(grants.bucket.len() as u64);
+        self.metrics.ignored.increment((report.bucket.len() - grants.bucket.len()) as u64);
+        self.metrics.tokens.increment(answered.tokens.get());
+        grants.levels_version = self.levels.lock().version();
+        Ok(grants)
     }
 
     fn malformed(&self, responder: Responder) {
@@ -104,7 +99,7 @@ impl Service for GacService {
                 let Ok(report) = request.decode::<Report>() else { return self.malformed(responder) };
                 match self.report(&report) {
                     Ok(grants) => responder.answer::<Report>(&grants),
-                    Err(_malformed) => self.malformed(responder),
+                    Err(_unreadable) => self.malformed(responder),
                 }
             }
             PushQuotas::NUMBER => {
@@ -112,6 +107,7 @@ impl Service for GacService {
                 self.take_quotas(&quotas, QuotaSource::Push);
                 responder.answer::<PushQuotas>(&Acknowledged {});
             }
+            FetchLevels::NUMBER => responder.answer::<FetchLevels>(&self.levels.lock().to_wire()),
             _ => responder.fail(Failure::UnknownMethod),
         }
     }

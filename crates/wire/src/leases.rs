@@ -59,6 +59,15 @@ impl gac::Report {
     /// # Errors
     /// When the columns differ in length.
     pub fn entries(&self) -> Result<impl Iterator<Item = ReportEntry> + '_, RaggedColumns> {
+        let entries = self.checked()?;
+        Ok((0..entries.len()).map(move |place| entries.get(place)))
+    }
+
+    /// Its entries, to be read in any order.
+    ///
+    /// # Errors
+    /// When the columns differ in length.
+    pub fn checked(&self) -> Result<Entries<'_>, RaggedColumns> {
         let columns = [
             &self.admitted,
             &self.throttled,
@@ -74,24 +83,63 @@ impl gac::Report {
         ];
         let ragged = columns.iter().any(|column| column.len() != self.bucket.len())
             || self.quota_terms.len() != self.bucket.len();
-        if ragged {
-            return Err(RaggedColumns);
-        }
-        Ok((0..self.bucket.len()).map(|i| ReportEntry {
-            bucket: BucketId::from_raw(self.bucket[i]),
-            admitted: MilliUnits::new(self.admitted[i]),
-            throttled: MilliUnits::new(self.throttled[i]),
-            returned: MilliUnits::new(self.returned[i]),
-            held: MilliUnits::new(self.held[i]),
-            need: MilliUnits::new(self.need[i]),
-            acknowledged: GrantNumber { epoch: Epoch::new(self.epoch[i]), sequence: self.sequence[i] },
-            rate_in_use: MilliUnitsPerSecond::new(self.rate_in_use[i]),
+        if ragged { Err(RaggedColumns) } else { Ok(Entries { report: self }) }
+    }
+}
+
+/// A report whose columns are of one length.
+#[derive(Clone, Copy, Debug)]
+pub struct Entries<'a> {
+    report: &'a gac::Report,
+}
+
+impl Entries<'_> {
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.report.bucket.len()
+    }
+
+    /// Whether there are none: the report is a heartbeat.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.report.bucket.is_empty()
+    }
+
+    /// Which bucket the entry at `place` is about.
+    ///
+    /// # Panics
+    /// When `place` is not below [`Self::len`].
+    #[must_use]
+    pub fn bucket(&self, place: usize) -> BucketId {
+        BucketId::from_raw(self.report.bucket[place])
+    }
+
+    /// The entry at `place`.
+    ///
+    /// # Panics
+    /// When `place` is not below [`Self::len`].
+    #[must_use]
+    pub fn get(&self, place: usize) -> ReportEntry {
+        let report = self.report;
+        ReportEntry {
+            bucket: BucketId::from_raw(report.bucket[place]),
+            admitted: MilliUnits::new(report.admitted[place]),
+            throttled: MilliUnits::new(report.throttled[place]),
+            returned: MilliUnits::new(report.returned[place]),
+            held: MilliUnits::new(report.held[place]),
+            need: MilliUnits::new(report.need[place]),
+            acknowledged: GrantNumber {
+                epoch: Epoch::new(report.epoch[place]),
+                sequence: report.sequence[place],
+            },
+            rate_in_use: MilliUnitsPerSecond::new(report.rate_in_use[place]),
             quota: quota(
-                (self.quota_rate[i], self.quota_burst[i]),
-                self.quota_version[i],
-                self.quota_terms[i],
+                (report.quota_rate[place], report.quota_burst[place]),
+                report.quota_version[place],
+                report.quota_terms[place],
             ),
-        }))
+        }
     }
 }
 
@@ -99,29 +147,53 @@ impl gac::Grants {
     /// Packs grants.
     #[must_use]
     pub fn pack(grants: &[Grant]) -> Self {
-        let column = |value: fn(&Grant) -> u64| grants.iter().map(value).collect();
-        let millis = |value: fn(&Grant) -> Duration| {
-            grants.iter().map(|grant| u32::try_from(value(grant).as_millis()).unwrap_or(u32::MAX)).collect()
-        };
+        let mut packed = Self::with_room(grants.len());
+        grants.iter().for_each(|grant| packed.push(grant));
+        packed
+    }
+
+    /// An answer with room for `count` grants.
+    #[must_use]
+    pub fn with_room(count: usize) -> Self {
         Self {
-            bucket: column(|grant| grant.bucket.get()),
-            epoch: column(|grant| grant.number.epoch.get()),
-            sequence: column(|grant| grant.number.sequence),
-            rate: column(|grant| grant.rate.get()),
-            tokens: column(|grant| grant.tokens.get()),
-            cap: column(|grant| grant.cap.get()),
-            next_report_ms: millis(|grant| grant.next_report),
-            ttl_ms: millis(|grant| grant.ttl),
-            safe_rate: column(|grant| grant.safe_rate.get()),
-            pool: grants.iter().map(|grant| colour_to_wire(grant.pool).into()).collect(),
-            mode: grants.iter().map(|grant| mode_to_wire(grant.mode).into()).collect(),
-            dry_ms: millis(|grant| grant.dry_for),
-            quota_version: column(|grant| grant.quota.version),
-            quota_rate: column(|grant| grant.quota.rate.get()),
-            quota_burst: column(|grant| grant.quota.burst.get()),
-            quota_terms: grants.iter().map(|grant| terms_to_wire(grant.quota)).collect(),
+            bucket: Vec::with_capacity(count),
+            epoch: Vec::with_capacity(count),
+            sequence: Vec::with_capacity(count),
+            rate: Vec::with_capacity(count),
+            tokens: Vec::with_capacity(count),
+            cap: Vec::with_capacity(count),
+            next_report_ms: Vec::with_capacity(count),
+            ttl_ms: Vec::with_capacity(count),
+            safe_rate: Vec::with_capacity(count),
+            pool: Vec::with_capacity(count),
+            mode: Vec::with_capacity(count),
+            dry_ms: Vec::with_capacity(count),
+            quota_version: Vec::with_capacity(count),
+            quota_rate: Vec::with_capacity(count),
+            quota_burst: Vec::with_capacity(count),
+            quota_terms: Vec::with_capacity(count),
             ..Self::default()
         }
+    }
+
+    /// Adds a grant.
+    pub fn push(&mut self, grant: &Grant) {
+        self.bucket.push(grant.bucket.get());
+        self.epoch.push(grant.number.epoch.get());
+        self.sequence.push(grant.number.sequence);
+        self.rate.push(grant.rate.get());
+        self.tokens.push(grant.tokens.get());
+        self.cap.push(grant.cap.get());
+        self.next_report_ms.push(millis(grant.next_report));
+        self.ttl_ms.push(millis(grant.ttl));
+        self.safe_rate.push(grant.safe_rate.get());
+        self.pool.push(colour_to_wire(grant.pool).into());
+        self.mode.push(mode_to_wire(grant.mode).into());
+        self.dry_ms.push(millis(grant.dry_for));
+        self.quota_version.push(grant.quota.version);
+        self.quota_rate.push(grant.quota.rate.get());
+        self.quota_burst.push(grant.quota.burst.get());
+        self.quota_terms.push(terms_to_wire(grant.quota));
     }
 
     /// The grants.
@@ -202,6 +274,10 @@ impl control::Quota {
         let quota = quota((self.rate_milli, self.burst_milli), self.version, self.terms);
         (BucketId::from_raw(self.bucket), quota)
     }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// Added to a quota's terms when it only counts.
