@@ -9,16 +9,33 @@
 //! ([`AtomicTokenBucket`], kept by its [`LeaseKeeper`]).
 
 mod allocator;
+mod chain;
+mod heavy_hitters;
 mod lease;
 mod lease_keeper;
+mod member_capacity;
+mod node_bucket;
+mod on_demand;
+mod partition_bucket;
+mod refill_clock;
 mod ring;
 mod token_bucket;
 
 pub use allocator::{Allocator, AllocatorConfig, BucketSummary};
+pub use chain::{Chain, ChainRefusal, MAX_LEVELS, Taken};
+pub use heavy_hitters::{HeavyHitters, HotKey, KeyHash};
 pub use lease::{
     BucketId, CapacityKind, Claim, Grant, GrantNumber, Level, Mode, OutagePolicy, PoolColour, Quota,
     ReportEntry, ReportHeader,
 };
 pub use lease_keeper::LeaseKeeper;
+pub use member_capacity::{MemberCapacity, STALE_AFTER};
+pub use node_bucket::{Class, NodeBucket, NodeLimits, NodeShortage, Spare};
+pub use on_demand::{
+    GROWTH_WINDOW, Growth, OnDemand, OnDemandLimits, PeakMeter, SUSTAINED, TABLE_LIMIT, initial_quota,
+};
+pub use partition_bucket::{
+    BurstState, Charge, Demand, PartitionBucket, PartitionLevel, PartitionLimits, StorageLayer, StorageRefusal,
+};
 pub use ring::Ring;
 pub use token_bucket::{AtomicTokenBucket, BucketCounters, Lease, Shortage, TokenBucket, local_depth};
