@@ -7,6 +7,7 @@
 
 mod config;
 mod control;
+mod inspection;
 mod levels;
 mod metrics;
 mod owner;
@@ -14,5 +15,8 @@ mod server;
 mod service;
 
 pub use config::{Config, ConfigError};
+pub use inspection::{
+    BucketStatus, Inspection, ModeCounts, ProxyStatus, QuotaStatus, ServerStatus, ShareStatus,
+};
 pub use owner::{Answered, BucketOwner, Unreadable};
 pub use server::{GacError, Handle, run, start};
