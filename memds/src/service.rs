@@ -53,7 +53,7 @@ impl MemdsService {
         Ok(proto::LookupResponse {
             table: (table.version > request.known_table_version).then(|| table.json.clone()),
             table_exists: true,
-            route: route.map(|route| (&**route).into()),
+            route: route.map(|route| (&route).into()),
         })
     }
 

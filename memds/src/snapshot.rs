@@ -58,7 +58,7 @@ impl Snapshot {
     }
 
     /// The route of the partition of `table` that holds `key`.
-    pub(crate) fn route(&self, table: TableId, key: &[u8]) -> Option<&Arc<Route>> {
+    pub(crate) fn route(&self, table: TableId, key: &[u8]) -> Option<Route> {
         self.routes.holder(table, key)
     }
 
@@ -93,7 +93,7 @@ impl Snapshot {
     }
 
     pub(crate) fn learn_route(&mut self, route: Route) -> bool {
-        self.routes.learn(route) == Learned::News
+        self.routes.learn(&route) == Learned::News
     }
 
     /// Takes a descriptor in unless a newer version of it is known; says whether it was news.

@@ -11,10 +11,9 @@ pub mod placement;
 mod range_list;
 mod route;
 mod route_cache;
-mod table_routes;
+mod route_entry;
 
 pub use node_directory::{NodeAddress, NodeDirectory};
 pub use partition_map::PartitionMap;
-pub use route::{KeyRange, Member, MemberKind, Route, RouteVersion};
+pub use route::{KeyRange, Learned, Member, MemberKind, Route, RouteVersion};
 pub use route_cache::RouteCache;
-pub use table_routes::{Learned, TableRoutes};

@@ -1,67 +1,104 @@
-//! The partition map: an ordered map keyed (table, range start), looked up by floor.
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
+//! The partition map: every route under (table, range start) in a Perkle tree, looked up by floor.
 
 use units::TableId;
 
-use crate::{Learned, Route, TableRoutes};
+use crate::perkle::PerkleTree;
+use crate::{Learned, Route, route_entry};
 
-/// Every route that is known, of every table. Clones share the tables that did not change since, so a
-/// writer changes its copy and publishes it as an immutable snapshot.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Every route that is known, of every table. Clones share what did not change since, so a writer changes
+/// its copy and publishes it as an immutable snapshot.
+#[derive(Clone, Debug, Default)]
 pub struct PartitionMap {
-    tables: BTreeMap<TableId, Arc<TableRoutes>>,
+    tree: PerkleTree,
 }
 
 impl PartitionMap {
     /// The route of the partition of `table` that holds `key`.
     #[must_use]
-    pub fn holder(&self, table: TableId, key: &[u8]) -> Option<&Arc<Route>> {
-        self.tables.get(&table)?.holder(key)
+    pub fn holder(&self, table: TableId, key: &[u8]) -> Option<Route> {
+        self.floor(table, key).filter(|route| route.holds(key))
     }
 
-    /// The routes of one table.
-    #[must_use]
-    pub fn table(&self, table: TableId) -> Option<&TableRoutes> {
-        self.tables.get(&table).map(|routes| &**routes)
+    /// The route of `table` with the greatest range start that is not past `key`.
+    fn floor(&self, table: TableId, key: &[u8]) -> Option<Route> {
+        let mut found = Vec::new();
+        let value = self.tree.floor(&route_entry::key(table, key), &mut found)?;
+        route_entry::route(&found, value).filter(|route| route.table == table)
+    }
+
+    /// The routes of one table, in the order of their ranges.
+    pub fn table(&self, table: TableId) -> impl Iterator<Item = Route> + '_ {
+        let entries = self.tree.from(&route_entry::key(table, &[]));
+        entries
+            .map_while(|(key, value)| route_entry::route(&key, value))
+            .take_while(move |route| route.table == table)
     }
 
     /// Takes `route` in unless something that it does not supersede overlaps it.
-    pub fn learn(&mut self, route: Route) -> Learned {
-        let routes = self.tables.entry(route.table).or_default();
-        // Asked first, because most of what is pushed is known, and a change copies a shared table.
-        if !routes.would_learn(&route) {
+    pub fn learn(&mut self, route: &Route) -> Learned {
+        let overlapping = self.overlapping(route);
+        // Asked first, because most of what is pushed is known, and a change copies a path.
+        if !route_entry::fits(route) || !overlapping.iter().all(|known| route.supersedes(known)) {
             return Learned::Known;
         }
-        Arc::make_mut(routes).learn(Arc::new(route))
+        for gone in overlapping {
+            self.tree.remove(&route_entry::key(gone.table, &gone.range.start));
+        }
+        self.tree.insert(&route_entry::key(route.table, &route.range.start), &route_entry::value(route));
+        Learned::News
     }
 
     /// Whether [`learn`](Self::learn) would change anything.
     #[must_use]
     pub fn would_learn(&self, route: &Route) -> bool {
-        self.tables.get(&route.table).is_none_or(|routes| routes.would_learn(route))
+        route_entry::fits(route) && self.overlapping(route).iter().all(|known| route.supersedes(known))
     }
 
     /// Forgets all routes of `table`; says whether there were any.
     pub fn remove_table(&mut self, table: TableId) -> bool {
-        self.tables.remove(&table).is_some()
+        let starts: Vec<_> = self.table(table).map(|route| route.range.start).collect();
+        for start in &starts {
+            self.tree.remove(&route_entry::key(table, start));
+        }
+        !starts.is_empty()
     }
 
     /// The tables that have routes.
-    pub fn tables(&self) -> impl Iterator<Item = TableId> {
-        self.tables.keys().copied()
+    pub fn tables(&self) -> impl Iterator<Item = TableId> + '_ {
+        let after = |last: TableId| last.get().checked_add(1).map(TableId::new);
+        let first_from =
+            |table| self.tree.ceiling(&route_entry::key(table, &[])).map(|(key, _)| route_entry::table(&key));
+        std::iter::successors(first_from(TableId::new(0)), move |last| first_from(after(*last)?))
     }
 
     /// How many routes there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.tables.values().map(|routes| routes.len()).sum()
+        self.tree.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.tables.values().all(|routes| routes.is_empty())
+        self.tree.is_empty()
+    }
+
+    /// The tree, for comparing two servers' knowledge.
+    #[must_use]
+    pub const fn tree(&self) -> &PerkleTree {
+        &self.tree
+    }
+
+    /// The known routes whose ranges share a key with `route`'s.
+    fn overlapping(&self, route: &Route) -> Vec<Route> {
+        let start = &route.range.start;
+        let first =
+            self.floor(route.table, start).filter(|known| known.range.start < *start && known.holds(start));
+        let after = self.tree.from(&route_entry::key(route.table, start));
+        let after = after.map_while(|(key, value)| route_entry::route(&key, value)).take_while(|known| {
+            let is_past = route.range.end.as_ref().is_some_and(|end| known.range.start >= *end);
+            known.table == route.table && !is_past
+        });
+        first.into_iter().chain(after).collect()
     }
 }

@@ -47,10 +47,6 @@ impl<E: AsRef<Route>> RangeList<E> {
         self.entries.retain_mut(keep);
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &E> {
-        self.entries.iter()
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }

@@ -53,6 +53,15 @@ impl Route {
     }
 }
 
+/// What came of telling a map or cache a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learned {
+    /// It is new, or newer than what it replaced.
+    News,
+    /// It, or something newer about its range, was known.
+    Known,
+}
+
 /// Replicas of one partition, at most: three zones, each with a storage replica and, while it is being
 /// replaced, its successor and a log replica. Bounds what a pushed route may carry.
 const MAX_MEMBERS: usize = 9;
