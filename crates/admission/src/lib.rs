@@ -13,6 +13,7 @@ mod chain;
 mod heavy_hitters;
 mod lease;
 mod lease_keeper;
+mod max_min;
 mod member_capacity;
 mod node_bucket;
 mod on_demand;
@@ -29,13 +30,15 @@ pub use lease::{
     ReportEntry, ReportHeader,
 };
 pub use lease_keeper::LeaseKeeper;
+pub use max_min::{Claimant, divide_max_min};
 pub use member_capacity::{MemberCapacity, STALE_AFTER};
 pub use node_bucket::{Class, NodeBucket, NodeLimits, NodeShortage, Spare};
 pub use on_demand::{
     GROWTH_WINDOW, Growth, OnDemand, OnDemandLimits, PeakMeter, SUSTAINED, TABLE_LIMIT, initial_quota,
 };
 pub use partition_bucket::{
-    BurstState, Charge, Demand, PartitionBucket, PartitionLevel, PartitionLimits, StorageLayer, StorageRefusal,
+    BurstState, Charge, Demand, PartitionBucket, PartitionLevel, PartitionLimits, StorageLayer,
+    StorageRefusal,
 };
 pub use ring::Ring;
 pub use token_bucket::{AtomicTokenBucket, BucketCounters, Lease, Shortage, TokenBucket, local_depth};
