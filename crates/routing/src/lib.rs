@@ -4,6 +4,7 @@
 //! back to an older version ([`Route::supersedes`] is the only rule); a cache that lost everything
 //! answers nothing wrong, it only knows less.
 
+mod comparison;
 mod node_directory;
 mod partition_map;
 pub mod perkle;
@@ -13,6 +14,7 @@ mod route;
 mod route_cache;
 mod route_entry;
 
+pub use comparison::{Answer, Comparison, Findings, Question};
 pub use node_directory::{NodeAddress, NodeDirectory};
 pub use partition_map::PartitionMap;
 pub use route::{KeyRange, Learned, Member, MemberKind, Route, RouteVersion};
