@@ -1,0 +1,502 @@
+//! The whole: proxies, servers, what is under way between them, and time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use admission::{
+    AllocatorConfig, BucketId, CapacityKind, OutagePolicy, Quota, ReportEntry, ReportHeader, Ring,
+};
+use rand::Rng;
+use units::{Epoch, MilliUnits, MilliUnitsPerSecond, TableId, Timestamp};
+
+use super::arrivals::Pattern;
+use super::client::{Client, Cost};
+use super::meter::{Mark, Meter, SAMPLE};
+use super::network::Network;
+use super::proxy::{Lie, Proxy, Request, Surroundings};
+use super::random::{Dice, arrivals_dice, dice};
+use super::server::{Answer, Server};
+use super::trace::Trace;
+
+/// How soon a proxy notices that a server's connection came up anew, at most.
+const RECONNECT: Duration = Duration::from_millis(100);
+
+/// What a run starts with.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) seed: u64,
+    pub(crate) proxies: usize,
+    /// Units per second, per table.
+    pub(crate) rate: u64,
+    /// B in seconds of R.
+    pub(crate) burst_seconds: f64,
+    pub(crate) tables: usize,
+    pub(crate) servers: usize,
+    pub(crate) step: Duration,
+    pub(crate) network: Network,
+    pub(crate) outage: OutagePolicy,
+    pub(crate) cost: Cost,
+    pub(crate) client: Client,
+    pub(crate) config: AllocatorConfig,
+}
+
+impl Setup {
+    /// One table of `rate` units a second with B = 1 s of R over `proxies`; 10 ms round trip; reports
+    /// every second.
+    pub(crate) fn new(seed: u64, proxies: usize, rate: u64) -> Self {
+        Self {
+            seed,
+            proxies,
+            rate,
+            burst_seconds: 1.0,
+            tables: 1,
+            servers: 1,
+            step: Duration::from_millis(5),
+            network: Network::good(Duration::from_millis(10)),
+            outage: OutagePolicy::Strict,
+            cost: Cost::One,
+            client: Client::Once,
+            config: AllocatorConfig {
+                expected_proxies: u32::try_from(proxies).expect("fleets are small"),
+                ..AllocatorConfig::default()
+            },
+        }
+    }
+
+    fn quota(&self, rate: f64, version: u64) -> Quota {
+        Quota {
+            rate: MilliUnitsPerSecond::new((rate * 1000.0) as u64),
+            burst: MilliUnits::new((rate * 1000.0 * self.burst_seconds) as u64),
+            version,
+            outage: self.outage,
+            shadow: false,
+        }
+    }
+}
+
+/// A table: its quota as the control plane has it, and what its clients experience.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) id: BucketId,
+    pub(crate) quota: Quota,
+    pub(crate) cost: Cost,
+    pub(crate) client: Client,
+    pub(crate) meter: Meter,
+    /// Milliseconds that admitted requests waited, with the instant they began.
+    pub(crate) waits: Vec<f64>,
+    pub(crate) keeps_waits: bool,
+    admitted_now: u64,
+}
+
+impl Table {
+    pub(crate) fn admit(&mut self, request: &Request, now: Timestamp) {
+        self.admitted_now += request.cost.get();
+        if self.keeps_waits {
+            self.waits.push(now.since(request.began).as_secs_f64() * 1000.0);
+        }
+    }
+}
+
+/// What happens at a proxy by itself, later.
+#[derive(Debug)]
+pub(crate) enum Later {
+    Settle { proxy: usize, table: usize, amount: MilliUnits, ideal: bool },
+    Retry { proxy: usize, table: usize, request: Request },
+}
+
+/// In order of time.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    queue: BTreeMap<(Timestamp, u64), Later>,
+    count: u64,
+}
+
+impl Pending {
+    pub(crate) fn push(&mut self, at: Timestamp, later: Later) {
+        self.count += 1;
+        self.queue.insert((at, self.count), later);
+    }
+
+    fn pop(&mut self, now: Timestamp) -> Option<Later> {
+        let next = self.queue.first_entry()?;
+        (next.key().0 <= now).then(|| next.remove())
+    }
+
+    /// Late costs that nobody was charged yet.
+    pub(crate) fn unsettled(&self) -> u64 {
+        let amount = |later: &Later| match later {
+            Later::Settle { amount, .. } => amount.get(),
+            Later::Retry { .. } => 0,
+        };
+        self.queue.values().map(amount).sum()
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Message {
+    Report {
+        proxy: usize,
+        server: usize,
+        life: u64,
+        header: ReportHeader,
+        entries: Vec<ReportEntry>,
+        sent: Timestamp,
+    },
+    Answer {
+        proxy: usize,
+        session: u64,
+        server: usize,
+        life: u64,
+        answer: Answer,
+        asked: Timestamp,
+    },
+    Reconnect {
+        proxy: usize,
+        server: usize,
+        life: u64,
+    },
+}
+
+/// The simulated fleet.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    pub(crate) setup: Setup,
+    pub(crate) now: Timestamp,
+    pub(crate) network: Network,
+    pub(crate) tables: Vec<Table>,
+    pub(crate) proxies: Vec<Proxy>,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) ring: Ring,
+    /// Report entries sent, and grants received.
+    pub(crate) entries: u64,
+    /// The largest sum of debts over the fleet.
+    pub(crate) most_debt: u64,
+    dice: Dice,
+    /// See [`Surroundings::arrivals`].
+    arrivals: Dice,
+    trace: Trace,
+    pending: Pending,
+    under_way: BTreeMap<(Timestamp, u64), Message>,
+    sent: u64,
+    expired_at: Timestamp,
+}
+
+impl Fleet {
+    pub(crate) fn new(setup: Setup) -> Self {
+        let now = Timestamp::from_nanos(0);
+        let quota = setup.quota(setup.rate as f64, 1);
+        let tables: Vec<Table> = (0..setup.tables)
+            .map(|number| Table {
+                id: BucketId::new(TableId::new(number as u64 + 1), CapacityKind::Read),
+                quota,
+                cost: setup.cost,
+                client: setup.client,
+                meter: Meter::new(quota, now),
+                waits: Vec::new(),
+                keeps_waits: false,
+                admitted_now: 0,
+            })
+            .collect();
+        let ring = Ring::new(Epoch::new(1), (0..setup.servers).map(server_name));
+        let expected = u64::from(setup.config.expected_proxies);
+        let proxies = (0..setup.proxies)
+            .map(|number| Proxy::new(number, setup.tables, expected, ring.clone()))
+            .collect();
+        let quotas: Vec<_> = tables.iter().map(|table| (table.id, table.quota)).collect();
+        let servers = (0..setup.servers).map(|_| Server::start(setup.config.clone(), &quotas, now)).collect();
+        Self {
+            now,
+            network: setup.network,
+            tables,
+            proxies,
+            servers,
+            ring,
+            entries: 0,
+            most_debt: 0,
+            dice: dice(setup.seed),
+            arrivals: arrivals_dice(setup.seed),
+            trace: Trace::new(),
+            pending: Pending::default(),
+            under_way: BTreeMap::new(),
+            sent: 0,
+            expired_at: now,
+            setup,
+        }
+    }
+
+    /// What proxy `i` is asked for of `table`: requests per second from now on.
+    pub(crate) fn demand(&mut self, table: usize, pattern: Pattern, rate: impl Fn(usize) -> f64) {
+        let now = self.now.as_nanos() as f64 / 1e9;
+        for (index, proxy) in self.proxies.iter_mut().enumerate() {
+            proxy.demand[table].change(rate(index), pattern, now, &mut self.arrivals);
+        }
+    }
+
+    /// Proxies that start now, empty.
+    pub(crate) fn join(&mut self, count: usize) {
+        let first = self.proxies.len();
+        let expected = u64::from(self.setup.config.expected_proxies);
+        for number in first..first + count {
+            self.proxies.push(Proxy::new(number, self.tables.len(), expected, self.ring.clone()));
+        }
+    }
+
+    /// The proxy stops in good order.
+    pub(crate) fn leave(&mut self, proxy: usize) {
+        self.proxies[proxy].runs = false;
+    }
+
+    /// An admitted request at `proxy` turns out to cost so much more.
+    pub(crate) fn charge(&mut self, proxy: usize, table: usize, amount: MilliUnits) {
+        self.proxies[proxy].settle(table, amount);
+        let table = &mut self.tables[table];
+        table.admitted_now += amount.get();
+        table.meter.total.offered += amount.get();
+        table.meter.charge_ideal(amount);
+    }
+
+    /// The quota changes at the control plane, and is pushed: the owner knows it a moment later.
+    pub(crate) fn set_quota(&mut self, table: usize, rate: f64) {
+        let table = &mut self.tables[table];
+        let quota = self.setup.quota(rate, table.quota.version + 1);
+        table.quota = quota;
+        table.meter.change_quota(quota, self.now);
+        for server in &mut self.servers {
+            if let Some(allocator) = &mut server.allocator {
+                allocator.set_quota(table.id, quota, self.now);
+            }
+        }
+    }
+
+    /// The server is gone with all it knew.
+    pub(crate) fn crash_server(&mut self, server: usize) {
+        self.servers[server].crash();
+    }
+
+    /// It is back, empty, and the proxies notice one after the other.
+    pub(crate) fn restart_server(&mut self, server: usize) {
+        let quotas: Vec<_> = self.tables.iter().map(|table| (table.id, table.quota)).collect();
+        self.servers[server].restart(&quotas, self.now);
+        let life = self.servers[server].life;
+        for proxy in 0..self.proxies.len() {
+            let noticed = self.now + RECONNECT.mul_f64(self.dice.random::<f64>());
+            self.send_at(noticed, Message::Reconnect { proxy, server, life });
+        }
+    }
+
+    pub(crate) fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.now < end {
+            self.now = self.now + self.setup.step;
+            self.deliver();
+            self.settle_and_retry();
+            self.step_proxies();
+            self.expire();
+            self.close();
+        }
+    }
+
+    /// A moment to measure from.
+    pub(crate) fn mark(&self, table: usize) -> Mark {
+        Mark {
+            sample: self.tables[table].meter.now(),
+            proxies: self.proxies.iter().map(|proxy| proxy.counted[table]).collect(),
+        }
+    }
+
+    /// The run's beginning, to measure from.
+    pub(crate) fn beginning(&self) -> Mark {
+        Mark { sample: 0, proxies: vec![(0, 0); self.proxies.len()] }
+    }
+
+    /// Per proxy, which part of what it was asked for it admitted since `mark`.
+    pub(crate) fn admit_ratios(&self, table: usize, mark: &Mark) -> Vec<f64> {
+        self.proxies
+            .iter()
+            .zip(&mark.proxies)
+            .map(|(proxy, before)| {
+                let (admitted, offered) = proxy.counted[table];
+                (admitted - before.0, offered - before.1)
+            })
+            .filter(|(_, offered)| *offered > 0)
+            .map(|(admitted, offered)| admitted as f64 / offered as f64)
+            .collect()
+    }
+
+    /// Of everything that happened.
+    pub(crate) fn trace(&self) -> u64 {
+        self.trace.hash()
+    }
+
+    pub(crate) fn dice(&mut self) -> &mut Dice {
+        &mut self.dice
+    }
+
+    fn step_proxies(&mut self) {
+        for index in 0..self.proxies.len() {
+            let proxy = &mut self.proxies[index];
+            if !proxy.runs {
+                continue;
+            }
+            proxy.step(&mut Surroundings {
+                now: self.now,
+                proxy: index,
+                dice: &mut self.dice,
+                arrivals: &mut self.arrivals,
+                tables: &mut self.tables,
+                pending: &mut self.pending,
+            });
+            self.report(index);
+        }
+    }
+
+    fn report(&mut self, index: usize) {
+        for (server, entries) in self.proxies[index].due(&self.tables, self.now) {
+            self.entries += entries.len() as u64;
+            let proxy = &self.proxies[index];
+            let message = Message::Report {
+                proxy: index,
+                server,
+                life: self.servers[server].life,
+                header: proxy.header(),
+                entries,
+                sent: proxy.clock(self.now),
+            };
+            let copies = if proxy.lie == Lie::Replays { 5 } else { 1 };
+            if !proxy.cut && self.servers[server].is_reachable() {
+                (0..copies).for_each(|_| self.send(message.clone()));
+            }
+        }
+    }
+
+    fn settle_and_retry(&mut self) {
+        while let Some(later) = self.pending.pop(self.now) {
+            match later {
+                Later::Settle { proxy, table, amount, ideal } => {
+                    self.proxies[proxy].settle(table, amount);
+                    let table = &mut self.tables[table];
+                    table.admitted_now += amount.get();
+                    table.meter.total.offered += amount.get();
+                    if ideal {
+                        table.meter.charge_ideal(amount);
+                    }
+                }
+                Later::Retry { proxy: index, table, request } => {
+                    let proxy = &mut self.proxies[index];
+                    proxy.attempt(
+                        table,
+                        request,
+                        &mut Surroundings {
+                            now: self.now,
+                            proxy: index,
+                            dice: &mut self.dice,
+                            arrivals: &mut self.arrivals,
+                            tables: &mut self.tables,
+                            pending: &mut self.pending,
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, message: Message) {
+        for delay in self.network.copies(&mut self.dice).into_iter().flatten() {
+            self.send_at(self.now + delay, message.clone());
+        }
+    }
+
+    fn send_at(&mut self, at: Timestamp, message: Message) {
+        self.sent += 1;
+        self.under_way.insert((at, self.sent), message);
+    }
+
+    fn deliver(&mut self) {
+        while let Some(next) = self.under_way.first_entry() {
+            let at = next.key().0;
+            if at > self.now {
+                break;
+            }
+            match next.remove() {
+                Message::Report { proxy, server, life, header, entries, sent } => {
+                    if self.servers[server].life == life && self.servers[server].is_reachable() {
+                        self.answer(proxy, server, &header, &entries, sent, at);
+                    }
+                }
+                Message::Answer { proxy, session, server, life, answer, asked } => {
+                    let current = self.servers[server].life == life && !self.servers[server].cut;
+                    let proxy = &self.proxies[proxy];
+                    if current && proxy.session == session && proxy.runs && !proxy.cut {
+                        let index = usize::try_from(proxy.id.get() - 1).expect("numbered from 1");
+                        self.apply(index, &answer, asked, at);
+                    }
+                }
+                Message::Reconnect { proxy, server, life } => {
+                    if self.servers[server].life == life {
+                        let locals = self.proxies[proxy].locals.iter_mut().flatten();
+                        locals.for_each(|local| local.keeper.report_anew());
+                    }
+                }
+            }
+        }
+    }
+
+    fn answer(
+        &mut self,
+        proxy: usize,
+        server: usize,
+        header: &ReportHeader,
+        entries: &[ReportEntry],
+        asked: Timestamp,
+        at: Timestamp,
+    ) {
+        let Some(answer) = self.servers[server].answer(header, entries, at) else { return };
+        self.trace.note(&[at.as_nanos(), header.proxy.get(), entries.len() as u64]);
+        let life = self.servers[server].life;
+        let message = Message::Answer { proxy, session: header.session, server, life, answer, asked };
+        for delay in self.network.copies(&mut self.dice).into_iter().flatten() {
+            self.send_at(at + delay, message.clone());
+        }
+    }
+
+    fn apply(&mut self, proxy: usize, answer: &Answer, asked: Timestamp, at: Timestamp) {
+        for grant in &answer.grants {
+            let table = usize::try_from(grant.bucket.number() - 1).expect("numbered from 1");
+            let accepted = self.proxies[proxy].apply(table, grant, asked, at);
+            self.trace.note(&[
+                grant.number.sequence,
+                grant.rate.get(),
+                grant.tokens.get(),
+                u64::from(accepted),
+            ]);
+        }
+    }
+
+    fn expire(&mut self) {
+        if self.now.since(self.expired_at) >= Duration::from_secs(1) {
+            self.expired_at = self.now;
+            self.servers.iter_mut().for_each(|server| server.expire(self.now));
+        }
+    }
+
+    fn close(&mut self) {
+        for table in &mut self.tables {
+            let admitted = std::mem::take(&mut table.admitted_now);
+            table.meter.close(admitted, self.now);
+            self.trace.note(&[admitted]);
+        }
+        if matches!(self.setup.cost, Cost::Late { .. }) {
+            let debts = self.proxies.iter().flat_map(|proxy| proxy.locals.iter().flatten());
+            self.most_debt = self.most_debt.max(debts.map(|local| local.bucket.debt().get()).sum());
+        }
+    }
+}
+
+/// Samples in so many seconds.
+pub(crate) fn samples(seconds: f64) -> usize {
+    (seconds / SAMPLE.as_secs_f64()).round() as usize
+}
+
+fn server_name(number: usize) -> String {
+    format!("gac-{number}")
+}

@@ -1,0 +1,299 @@
+//! One simulated proxy: real buckets and keepers, simulated clients, its own clock.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use admission::{
+    AtomicTokenBucket, Grant, LeaseKeeper, PoolColour, Quota, ReportEntry, ReportHeader, Ring, Shortage,
+};
+use units::{Epoch, MilliUnits, ProxyId, Timestamp};
+
+use super::arrivals::Arrivals;
+use super::client::Cost;
+use super::fleet::{Later, Pending, Table};
+use super::random::Dice;
+
+/// How long a request waits at most for a grant, and how many may: as in the real proxy.
+const PATIENCE: Duration = Duration::from_millis(150);
+/// See [`PATIENCE`].
+const MAX_WAITING: usize = 64;
+/// How long a grant's word about the pool holds: as in the real proxy.
+const COLOUR_HOLDS: Duration = Duration::from_secs(1);
+/// How long a first lease holds.
+const FIRST_TTL: Duration = Duration::from_secs(10);
+
+/// In what way a proxy misleads its owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// It does not.
+    #[default]
+    Honest,
+    /// It claims to use, to need and to be asked for a thousand times as much.
+    Inflates,
+    /// It sends each report again and again.
+    Replays,
+}
+
+/// A request that waits for the next grant.
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    request: Request,
+    until: Timestamp,
+}
+
+/// A client's request, at one of its attempts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    pub(crate) began: Timestamp,
+    pub(crate) attempt: u32,
+    pub(crate) cost: MilliUnits,
+    pub(crate) ideal_admits: bool,
+}
+
+/// One table at one proxy.
+#[derive(Debug)]
+pub(crate) struct Local {
+    pub(crate) keeper: LeaseKeeper,
+    pub(crate) bucket: AtomicTokenBucket,
+    granted_at: Timestamp,
+    granted: bool,
+    waiting: VecDeque<Waiter>,
+}
+
+/// A proxy.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) id: ProxyId,
+    pub(crate) session: u64,
+    pub(crate) runs: bool,
+    /// Cut off from every GAC server.
+    pub(crate) cut: bool,
+    pub(crate) lie: Lie,
+    /// Its clock gains so many parts in a million.
+    pub(crate) drift: i64,
+    pub(crate) expected_proxies: u64,
+    pub(crate) ring: Ring,
+    /// Per table.
+    pub(crate) demand: Vec<Arrivals>,
+    pub(crate) locals: Vec<Option<Local>>,
+    /// Per table: admitted and offered since the run began, over restarts.
+    pub(crate) counted: Vec<(u64, u64)>,
+}
+
+/// What a proxy's step may touch besides itself.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) now: Timestamp,
+    pub(crate) proxy: usize,
+    pub(crate) dice: &'a mut Dice,
+    /// Drawn from by arrivals alone: so that every scheme is asked the same.
+    pub(crate) arrivals: &'a mut Dice,
+    pub(crate) tables: &'a mut [Table],
+    pub(crate) pending: &'a mut Pending,
+}
+
+impl Proxy {
+    pub(crate) fn new(number: usize, tables: usize, expected_proxies: u64, ring: Ring) -> Self {
+        Self {
+            id: ProxyId::new(number as u64 + 1),
+            session: 1,
+            runs: true,
+            cut: false,
+            lie: Lie::Honest,
+            drift: 0,
+            expected_proxies,
+            ring,
+            demand: vec![Arrivals::none(); tables],
+            locals: std::iter::repeat_with(|| None).take(tables).collect(),
+            counted: vec![(0, 0); tables],
+        }
+    }
+
+    /// Its own clock when the world's shows `now`.
+    pub(crate) fn clock(&self, now: Timestamp) -> Timestamp {
+        let gained = i128::from(now.as_nanos()) * i128::from(self.drift) / 1_000_000;
+        let nanos = i128::from(now.as_nanos()) + gained;
+        Timestamp::from_nanos(u64::try_from(nanos).expect("clocks do not run backwards from zero"))
+    }
+
+    /// All it knew is gone; its clients stay.
+    pub(crate) fn restart(&mut self) {
+        self.session += 1;
+        self.runs = true;
+        self.locals.iter_mut().for_each(|local| *local = None);
+    }
+
+    /// The requests of this instant, and those that waited.
+    pub(crate) fn step(&mut self, around: &mut Surroundings<'_>) {
+        let seconds = around.now.as_nanos() as f64 / 1e9;
+        for table in 0..self.demand.len() {
+            self.wake_waiting(table, around);
+            for _ in 0..self.demand[table].until(seconds, around.arrivals) {
+                let cost = Cost::FIRST;
+                let ideal_admits = around.tables[table].meter.ask(cost, around.now);
+                self.counted[table].1 += cost.get();
+                let request = Request { began: around.now, attempt: 1, cost, ideal_admits };
+                self.attempt(table, request, around);
+            }
+        }
+    }
+
+    /// One attempt of a request, its first or a later one.
+    pub(crate) fn attempt(&mut self, table: usize, request: Request, around: &mut Surroundings<'_>) {
+        let Err(shortage) = self.take(table, &request, around) else { return };
+        let now = self.clock(around.now);
+        let proxies = self.expected_proxies;
+        let local = self.locals[table].as_mut().expect("taking made it");
+        if local.is_worth_waiting(proxies, now) {
+            local.waiting.push_back(Waiter { request, until: around.now + PATIENCE });
+        } else {
+            refuse(table, request, shortage, around);
+        }
+    }
+
+    /// What an admitted request cost besides.
+    pub(crate) fn settle(&mut self, table: usize, amount: MilliUnits) {
+        self.counted[table].0 += amount.get();
+        self.counted[table].1 += amount.get();
+        if let Some(local) = &self.locals[table] {
+            local.bucket.charge(amount);
+        }
+    }
+
+    /// The entries that are due, by their owners.
+    pub(crate) fn due(&mut self, tables: &[Table], now: Timestamp) -> Vec<(usize, Vec<ReportEntry>)> {
+        let now = self.clock(now);
+        let mut reports: Vec<(usize, Vec<ReportEntry>)> = Vec::new();
+        for (local, table) in self.locals.iter_mut().zip(tables) {
+            let Some(local) = local else { continue };
+            if !local.keeper.is_due(&local.bucket, now) {
+                continue;
+            }
+            let Some(owner) = self.ring.owner(table.id) else { continue };
+            let mut entry = local.keeper.report(&local.bucket, now);
+            if self.lie == Lie::Inflates {
+                inflate(&mut entry);
+            }
+            match reports.iter_mut().find(|(server, _)| *server == owner) {
+                Some((_, entries)) => entries.push(entry),
+                None => reports.push((owner, vec![entry])),
+            }
+        }
+        reports
+    }
+
+    pub(crate) fn header(&self) -> ReportHeader {
+        ReportHeader {
+            proxy: self.id,
+            session: self.session,
+            fleet: 0,
+            ring: Epoch::new(self.ring.epoch().get()),
+            leaving: false,
+        }
+    }
+
+    /// A grant arrives; requests that wait for it try again at this instant's end.
+    pub(crate) fn apply(&mut self, table: usize, grant: &Grant, asked_at: Timestamp, now: Timestamp) -> bool {
+        let now = self.clock(now);
+        let Some(local) = &mut self.locals[table] else { return false };
+        let accepted = local.keeper.apply(grant, &local.bucket, asked_at, now);
+        if accepted {
+            local.granted_at = now;
+            local.granted = true;
+        }
+        accepted
+    }
+
+    fn take(
+        &mut self,
+        table: usize,
+        request: &Request,
+        around: &mut Surroundings<'_>,
+    ) -> Result<(), Shortage> {
+        let now = self.clock(around.now);
+        let quota = around.tables[table].quota;
+        let proxies = self.expected_proxies;
+        let local =
+            self.locals[table].get_or_insert_with(|| Local::new(&around.tables[table], quota, proxies, now));
+        local.bucket.take(request.cost, now)?;
+        self.counted[table].0 += request.cost.get();
+        around.tables[table].admit(request, around.now);
+        if let Some((amount, after)) = around.tables[table].cost.settlement(around.dice) {
+            let later = Later::Settle { proxy: around.proxy, table, amount, ideal: request.ideal_admits };
+            around.pending.push(around.now + after, later);
+        }
+        Ok(())
+    }
+
+    fn wake_waiting(&mut self, table: usize, around: &mut Surroundings<'_>) {
+        let Some(local) = &mut self.locals[table] else { return };
+        if local.waiting.is_empty() {
+            return;
+        }
+        let granted = std::mem::take(&mut local.granted);
+        let mut waiting = std::mem::take(&mut local.waiting);
+        while let Some(waiter) = waiting.front().copied() {
+            let expired = waiter.until <= around.now;
+            if !granted && !expired {
+                break;
+            }
+            match self.take(table, &waiter.request, around) {
+                Ok(()) => {}
+                Err(shortage) if expired => refuse(table, waiter.request, shortage, around),
+                Err(_) => break,
+            }
+            waiting.pop_front();
+        }
+        let local = self.locals[table].as_mut().expect("it has waiting requests");
+        local.waiting = waiting;
+    }
+}
+
+impl Local {
+    fn new(table: &Table, quota: Quota, proxies: u64, now: Timestamp) -> Self {
+        let lease = LeaseKeeper::first_lease(quota, proxies, FIRST_TTL, now);
+        Self {
+            keeper: LeaseKeeper::new(table.id, quota),
+            bucket: AtomicTokenBucket::full(lease, now),
+            granted_at: now,
+            granted: false,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// As in the real proxy: not when the pool is known to be dry and the lease is about a fair part.
+    fn is_worth_waiting(&self, proxies: u64, now: Timestamp) -> bool {
+        if self.waiting.len() >= MAX_WAITING {
+            return false;
+        }
+        match self.keeper.pool() {
+            PoolColour::Comfortable | PoolColour::Scarce => true,
+            PoolColour::Dry => {
+                let fair = self.keeper.quota().rate.get() / proxies.max(1);
+                let has_its_part = self.bucket.rate_at(now).get() >= fair / 10 * 9;
+                !has_its_part || now.since(self.granted_at) > COLOUR_HOLDS
+            }
+            PoolColour::Unknown => false,
+        }
+    }
+}
+
+/// The client gives up, or comes back later.
+fn refuse(table: usize, request: Request, shortage: Shortage, around: &mut Surroundings<'_>) {
+    let retry = around.tables[table].client.retry(request.attempt, shortage.retry_after, around.dice);
+    match retry {
+        Some(after) => {
+            let again = Request { attempt: request.attempt + 1, ..request };
+            let later = Later::Retry { proxy: around.proxy, table, request: again };
+            around.pending.push(around.now + after, later);
+        }
+        None => around.tables[table].meter.refuse(request.cost, request.ideal_admits),
+    }
+}
+
+fn inflate(entry: &mut ReportEntry) {
+    const FACTOR: u64 = 1000;
+    let times = |amount: MilliUnits| MilliUnits::new(amount.get().saturating_mul(FACTOR));
+    entry.need = times(entry.need + MilliUnits::from_units(1000));
+    entry.throttled = times(entry.throttled + entry.admitted);
+    entry.rate_in_use = units::MilliUnitsPerSecond::new(entry.rate_in_use.get().saturating_mul(FACTOR));
+}

@@ -1,0 +1,36 @@
+//! The fleet simulator: the design's experiments over the real admission code.
+
+mod command_line;
+mod csv;
+mod laboratory;
+mod table;
+
+use std::process::ExitCode;
+
+use command_line::Request;
+use laboratory::experiments::Options;
+
+fn main() -> ExitCode {
+    let request = match Request::from_arguments(std::env::args().skip(1)) {
+        Ok(request) => request,
+        Err(told) => {
+            println!("{told}");
+            return ExitCode::from(u8::from(!told.is_help()) * 2);
+        }
+    };
+    let options = Options { seed: request.seed, full: !request.short };
+    let mut figures = Vec::new();
+    for experiment in &request.experiments {
+        eprintln!("{}: {} …", experiment.name, experiment.about);
+        let findings = (experiment.run)(&options);
+        if let Some(directory) = &request.out
+            && let Err(error) = csv::write(directory, &findings.series)
+        {
+            eprintln!("cannot write to {}: {error}", directory.display());
+            return ExitCode::from(2);
+        }
+        figures.extend(findings.figures);
+    }
+    print!("{}", table::render(&figures));
+    ExitCode::from(u8::from(figures.iter().any(|figure| !figure.passes())))
+}
