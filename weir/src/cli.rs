@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use serde::{Deserialize, Serialize};
 
 /// Weir: the front door of a DynamoDB-compatible database.
 ///
@@ -63,7 +64,8 @@ pub(crate) enum Command {
         weir cluster status                      who runs, where it listens\n  \
         weir cluster kill storage-1              kill -9 one process\n  \
         weir cluster wipe storage-1              delete a stopped node's data\n  \
-        weir cluster start storage-1             start it again")]
+        weir cluster start storage-1             start it again\n  \
+        weir cluster add gac                     start one more GAC server")]
     Cluster(ClusterArgs),
 }
 
@@ -86,7 +88,8 @@ pub(crate) struct DevArgs {
     #[arg(long, env = "WEIR_PORT", value_name = "PORT", default_value_t = 8000)]
     pub port: u16,
 
-    /// Port of the operators' endpoint (/livez, /readyz, /metrics), always on loopback; 0 takes a free one.
+    /// Port of the operators' endpoint (probes, metrics, and what `weir quota` and its siblings ask), always
+    /// on loopback; 0 takes a free one.
     #[arg(long, env = "WEIR_ADMIN_PORT", value_name = "PORT", default_value_t = 9901)]
     pub admin_port: u16,
 
@@ -137,9 +140,13 @@ pub(crate) struct ClusterArgs {
     #[arg(long, value_name = "PORT", default_value_t = 8000)]
     pub port: u16,
 
-    /// Number of proxies.
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
-    pub proxies: u8,
+    /// Number of proxies. Default: as at the last start from --dir; 2 at the first.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub proxies: Option<u8>,
+
+    /// Number of GAC servers. Default: as at the last start from --dir; 2 at the first.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub gac: Option<u8>,
 
     /// Access key to accept. Default: one made at the first start.
     #[arg(long, env = "WEIR_ACCESS_KEY", value_name = "KEY", requires = "secret_key")]
@@ -193,6 +200,23 @@ pub(crate) enum ClusterCommand {
         /// Name as `weir cluster status` shows it, such as storage-1.
         node: String,
     },
+    /// Start one more process of a tier, and keep it for later starts. A GAC server then joins the ring
+    /// by `weir gac add`.
+    Add {
+        /// Which tier.
+        #[arg(value_enum)]
+        tier: GrowingTier,
+    },
     /// Stop the whole fleet gracefully.
     Stop,
+}
+
+/// A tier that `weir cluster add` can grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum GrowingTier {
+    /// A GAC server.
+    Gac,
+    /// A proxy.
+    Proxy,
 }

@@ -9,13 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use axum::Router;
 use control_plane::InitialCredential;
 use storage_adapter::{StorageConfig, StorageHandle, StorageLimits, StorageNode};
 use tokio_util::sync::CancellationToken;
 use units::{NodeId, Zone};
 
+use crate::admin::{About, ENDPOINT_FILE, Operators};
 use crate::cli::DevArgs;
 use crate::credentials::KeyPair;
+use crate::operator_token::OperatorToken;
+use crate::tier::Tier;
 use crate::{admin, telemetry};
 
 const ZONES: u8 = 3;
@@ -37,16 +41,24 @@ pub(crate) async fn run(args: DevArgs, shutdown: CancellationToken) -> anyhow::R
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     }
     let keys = KeyPair::given_or_kept(args.access_key.clone(), args.secret_key.clone(), data_dir)?;
+    let token = OperatorToken::given_or_kept(data_dir)?;
     let metrics = telemetry::start_metrics()?;
     let fleet = Fleet::start(&args, &keys, data_dir).await?;
-    let operators = admin::start(
-        SocketAddr::from(([127, 0, 0, 1], args.admin_port)),
+    let operators = Operators {
+        listen: SocketAddr::from(([127, 0, 0, 1], args.admin_port)),
         metrics,
-        Arc::new(|| Ok(())),
-        shutdown.clone(),
-    )
-    .await?;
-    println!("{}", banner(&args, &keys, fleet.proxy.address, operators, data_dir));
+        ready: Arc::new(|| Ok(())),
+        token: Some(token.clone()),
+        about: About::new(&["control", "gac", "memds", "storage", "proxy"]),
+        routes: fleet.operators(),
+    };
+    let operators = admin::start(operators, shutdown.clone()).await?;
+    if let Some(dir) = data_dir {
+        let file = dir.join(ENDPOINT_FILE);
+        std::fs::write(&file, format!("http://{operators}\n"))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    println!("{}", banner(&args, &keys, &token, fleet.proxy.address, operators, data_dir));
     tokio::select! {
         () = shutdown.cancelled() => {}
         // What was acknowledged is on disk; going on without it would only hide the failure.
@@ -119,6 +131,11 @@ impl Fleet {
         self.control.leads() && self.memds.iter().all(memds::Handle::is_ready) && self.proxy.is_ready()
     }
 
+    /// What all its tiers offer operators.
+    fn operators(&self) -> Router {
+        self.control.operators().merge(self.gac.operators()).merge(self.proxy.operators())
+    }
+
     /// Ends when a storage node broke; otherwise never.
     async fn failed(&self) {
         let broken: Vec<_> = self.storage.iter().map(|node| node.node().failed()).collect();
@@ -175,6 +192,7 @@ fn storage_config(zone: u8, data_dir: Option<&Path>, memds: &[String], control: 
 fn banner(
     args: &DevArgs,
     keys: &KeyPair,
+    token: &OperatorToken,
     endpoint: SocketAddr,
     operators: SocketAddr,
     data_dir: Option<&Path>,
@@ -188,15 +206,20 @@ fn banner(
     } else {
         ""
     };
+    // Operators' commands find it in the data folder; without one they must be told.
+    let operator_token = match data_dir {
+        Some(_) => String::new(),
+        None => format!("  operator token {}\n", token.reveal()),
+    };
     format!(
         "Weir {version}: every tier in one process, three replicas in three pretend zones.
 
   endpoint    http://{endpoint}
-  operators   http://{operators}  (/livez /readyz /metrics)
+  operators   http://{operators}  (/livez /readyz /metrics; weir quota, top, explain, gac)
   data        {data}
   access key  {access}
   secret key  {secret}
-{warning}
+{operator_token}{warning}
 With the AWS CLI:
 
   export AWS_ENDPOINT_URL_DYNAMODB=http://{endpoint} AWS_DEFAULT_REGION={region}

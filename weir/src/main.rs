@@ -5,6 +5,7 @@ mod cli;
 mod cluster;
 mod credentials;
 mod dev;
+mod operator_token;
 mod settings;
 mod telemetry;
 mod tier;

@@ -6,12 +6,17 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::operator_token::OperatorToken;
+
 /// What every tier's process has beside its tier's own configuration.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AdminSettings {
     /// Where the operators' endpoint listens. Default: any free port on loopback.
     pub listen: Option<std::net::SocketAddr>,
+    /// Who shows it may change things, and may read from other machines. WEIR_OPERATOR_TOKEN overrides it.
+    /// Default: none, and then nobody may.
+    pub token: Option<OperatorToken>,
 }
 
 /// Loads a tier's configuration: `[admin]` for the process, everything else for the tier.
@@ -26,10 +31,13 @@ pub(crate) fn load<T: DeserializeOwned>(tier: &str, file: &Path) -> anyhow::Resu
             set(&mut table, &field.to_lowercase(), &value).with_context(|| format!("in {name}"))?;
         }
     }
-    let admin = match table.remove("admin") {
+    let mut admin: AdminSettings = match table.remove("admin") {
         Some(value) => value.try_into().context("in [admin]")?,
         None => AdminSettings::default(),
     };
+    if let Some(token) = OperatorToken::of_environment()? {
+        admin.token = Some(token);
+    }
     let config = toml::Value::Table(table)
         .try_into()
         .with_context(|| format!("{} is not a valid configuration of a {tier}", file.display()))?;

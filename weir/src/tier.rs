@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::admin::{About, Operators};
 use crate::cli::TierArgs;
 use crate::settings::{self, AdminSettings};
 use crate::{admin, telemetry};
@@ -22,6 +24,10 @@ pub(crate) trait Tier {
     fn address(&self) -> SocketAddr;
     /// Whether it can serve now.
     fn is_ready(&self) -> bool;
+    /// What it offers operators.
+    fn operators(&self) -> Router {
+        Router::new()
+    }
     /// Ends when something in it broke, so that the process must end; otherwise never.
     async fn failed(&self) {
         std::future::pending().await
@@ -143,21 +149,23 @@ async fn run<C: DeserializeOwned, T: Tier>(
     shutdown: CancellationToken,
     start: impl AsyncFnOnce(C, CancellationToken) -> anyhow::Result<T>,
 ) -> anyhow::Result<()> {
-    let (AdminSettings { listen }, config) = settings::load(name, &args.config)?;
+    let (AdminSettings { listen, token }, config) = settings::load(name, &args.config)?;
     let metrics = telemetry::start_metrics()?;
     let tier = start(config, shutdown.clone()).await?;
     let ready = Arc::new(AtomicBool::new(false));
     let watched = Arc::clone(&ready);
-    let admin = admin::start(
-        args.admin.or(listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
+    let operators = Operators {
+        listen: args.admin.or(listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
         metrics,
-        Arc::new(move || match watched.load(Ordering::Relaxed) {
+        ready: Arc::new(move || match watched.load(Ordering::Relaxed) {
             true => Ok(()),
             false => Err(format!("the {name} has not reached what it depends on")),
         }),
-        shutdown.clone(),
-    )
-    .await?;
+        token,
+        about: About::new(&[name]),
+        routes: tier.operators(),
+    };
+    let admin = admin::start(operators, shutdown.clone()).await?;
     info!(tier = name, listen = %tier.address(), operators = %admin, "started");
     loop {
         tokio::select! {

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
+use crate::cli::GrowingTier;
+
 /// A graceful stop of the fleet may take this long.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
@@ -19,6 +21,7 @@ pub(super) enum Request {
     Kill { node: String },
     Start { node: String },
     Wipe { node: String },
+    Add { tier: GrowingTier },
     Stop,
 }
 
@@ -33,7 +36,7 @@ pub(super) enum Answer {
 
 /// One process of the fleet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct StatusRow {
+pub(crate) struct StatusRow {
     /// Such as `storage-1`.
     pub name: String,
     /// `running` or `stopped`.

@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::cli::ClusterArgs;
+use crate::cli::{ClusterArgs, GrowingTier};
 use crate::credentials::KeyPair;
+use crate::operator_token::OperatorToken;
 
-const GAC_SERVERS: usize = 2;
+/// Proxies and GAC servers that a fleet starts with unless told otherwise.
+const USUALLY: u8 = 2;
+/// Proxies, or GAC servers, at most: they share one machine.
+const MOST: u8 = 16;
 const MEMDS_SERVERS: usize = 2;
 const ZONES: usize = 3;
 
@@ -38,6 +43,18 @@ pub(super) struct Layout {
     /// By name.
     pub processes: BTreeMap<String, ProcessSpec>,
     keys: KeyPair,
+    token: OperatorToken,
+    sizes: Sizes,
+    first_proxy_port: u16,
+}
+
+/// How many there are of the tiers whose number varies; kept in the fleet's folder.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Sizes {
+    proxies: u8,
+    gac: u8,
+    /// GAC servers that the first ring has: later ones join by `weir gac add`.
+    first_ring: u8,
 }
 
 /// Ports that were chosen at the first start, by process name: (serves, operators).
@@ -45,7 +62,7 @@ pub(super) struct Layout {
 struct Ports(BTreeMap<String, (u16, u16)>);
 
 impl Layout {
-    /// The fleet of `args.dir`, with the ports and keys of its first start.
+    /// The fleet of `args.dir`, with the sizes, ports, keys and token of its first start.
     pub(super) fn load_or_create(args: &ClusterArgs) -> anyhow::Result<Self> {
         for folder in ["config", "logs", "data"] {
             std::fs::create_dir_all(args.dir.join(folder))
@@ -53,13 +70,37 @@ impl Layout {
         }
         let dir = args.dir.canonicalize()?;
         let keys = KeyPair::given_or_kept(args.access_key.clone(), args.secret_key.clone(), Some(&dir))?;
-        let names = names(usize::from(args.proxies));
-        let ports = Ports::load_or_choose(&dir.join("ports.json"), &names, args.port)?;
-        let processes =
-            names.iter().map(|(name, tier)| (name.clone(), spec(&dir, name, tier, &ports))).collect();
-        let layout = Self { dir, processes, keys };
-        layout.write_configs()?;
+        let token = OperatorToken::given_or_kept(Some(&dir))?;
+        let sizes = Sizes::load_or_choose(&dir, args)?;
+        let processes = BTreeMap::new();
+        let mut layout = Self { dir, processes, keys, token, sizes, first_proxy_port: args.port };
+        layout.arrange()?;
         Ok(layout)
+    }
+
+    /// Makes room for one more process of `tier`; returns its name.
+    pub(super) fn grow(&mut self, tier: GrowingTier) -> anyhow::Result<String> {
+        let (name, size) = match tier {
+            GrowingTier::Gac => ("gac", &mut self.sizes.gac),
+            GrowingTier::Proxy => ("proxy", &mut self.sizes.proxies),
+        };
+        if *size == MOST {
+            bail!("a fleet on one machine has at most {MOST} of them");
+        }
+        *size += 1;
+        let name = format!("{name}-{size}");
+        self.sizes.keep(&self.dir)?;
+        self.arrange()?;
+        Ok(name)
+    }
+
+    /// Names every process, finds it ports, and writes its configuration.
+    fn arrange(&mut self) -> anyhow::Result<()> {
+        let names = names(self.sizes);
+        let ports = Ports::load_or_choose(&self.dir.join("ports.json"), &names, self.first_proxy_port)?;
+        self.processes =
+            names.iter().map(|(name, tier)| (name.clone(), spec(&self.dir, name, tier, &ports))).collect();
+        self.write_configs()
     }
 
     /// What a person needs to use the fleet.
@@ -71,7 +112,9 @@ impl Layout {
         text.push_str(&format!(
             "  access key  {}\n  secret key  {}\n  logs        {}\n\n\
              Try a failure:\n\n  weir cluster --dir {dir} status\n  weir cluster --dir {dir} kill storage-1\n  \
-             weir cluster --dir {dir} start storage-1",
+             weir cluster --dir {dir} start storage-1\n\n\
+             See and change quotas:\n\n  weir quota list --dir {dir}\n  weir top --dir {dir}\n  \
+             weir gac status --dir {dir}",
             self.keys.access_key,
             self.keys.secret_key,
             self.dir.join("logs").display(),
@@ -80,8 +123,9 @@ impl Layout {
         text
     }
 
+    /// A tier's processes, in the order of their numbers.
     fn of(&self, tier: &'static str) -> impl Iterator<Item = &ProcessSpec> {
-        self.processes.values().filter(move |spec| spec.tier == tier)
+        (1..=usize::from(MOST)).filter_map(move |number| self.processes.get(&format!("{tier}-{number}")))
     }
 
     fn addresses(&self, tier: &'static str) -> Vec<String> {
@@ -92,7 +136,7 @@ impl Layout {
         for tier in ["proxy", "gac", "memds", "storage", "control"] {
             for (index, spec) in self.of(tier).enumerate() {
                 let text = toml::to_string_pretty(&self.config(spec, index))?;
-                std::fs::write(&spec.config, text)
+                write_private(&spec.config, &text)
                     .with_context(|| format!("cannot write {}", spec.config.display()))?;
             }
         }
@@ -107,16 +151,26 @@ impl Layout {
         let number = i64::try_from(index).unwrap_or(i64::MAX);
         let proxies = i64::try_from(self.of("proxy").count()).unwrap_or(i64::MAX);
         put("listen", spec.listen.clone().into());
-        put("admin", toml::Table::from_iter([("listen".to_owned(), spec.admin.clone().into())]).into());
+        put(
+            "admin",
+            toml::Table::from_iter([
+                ("listen".to_owned(), spec.admin.clone().into()),
+                ("token".to_owned(), self.token.reveal().into()),
+            ])
+            .into(),
+        );
         match spec.tier {
             "proxy" => {
                 put("zone", (number % 3).into());
+                // The same number after a restart: the new process takes its predecessor's share over.
+                put("proxy_id", (number + 1).into());
                 put("control", list("control"));
                 put("memds", list("memds"));
-                put("gac", list("gac"));
+                put("gac", self.first_ring());
                 put("expected_proxies", proxies.into());
             }
             "gac" => {
+                put("ring", self.first_ring());
                 put("expected_proxies", proxies.into());
                 put("control", list("control"));
             }
@@ -131,13 +185,19 @@ impl Layout {
                 put("id", (number + 1).into());
                 put("members", self.control_members());
                 put("memds", list("memds"));
-                put("gac", list("gac"));
+                put("gac", self.first_ring());
                 put("data_dir", path(spec).into());
                 put("credentials", vec![self.credential()].into());
             }
             _ => {}
         }
         config
+    }
+
+    /// The GAC servers that share the buckets until an operator changes the ring.
+    fn first_ring(&self) -> toml::Value {
+        let servers = self.of("gac").take(usize::from(self.sizes.first_ring));
+        servers.map(|spec| spec.listen.clone()).collect::<Vec<_>>().into()
     }
 
     fn control_members(&self) -> toml::Value {
@@ -163,14 +223,52 @@ fn path(spec: &ProcessSpec) -> String {
     spec.data_dir.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default()
 }
 
+/// Writes a file that only its owner can read: configurations name keys and the token.
+fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    file.write_all(text.as_bytes())
+}
+
+impl Sizes {
+    fn load_or_choose(dir: &Path, args: &ClusterArgs) -> anyhow::Result<Self> {
+        let file = dir.join("sizes.json");
+        let known: Option<Self> = match file.exists() {
+            true => {
+                let text = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+                Some(
+                    serde_json::from_slice(&text)
+                        .with_context(|| format!("{} is damaged", file.display()))?,
+                )
+            }
+            false => None,
+        };
+        let gac = args.gac.or(known.map(|known| known.gac)).unwrap_or(USUALLY);
+        let sizes = Self {
+            proxies: args.proxies.or(known.map(|known| known.proxies)).unwrap_or(USUALLY),
+            gac,
+            first_ring: known.map_or(gac, |known| known.first_ring).min(gac),
+        };
+        sizes.keep(dir)?;
+        Ok(sizes)
+    }
+
+    fn keep(self, dir: &Path) -> anyhow::Result<()> {
+        let file = dir.join("sizes.json");
+        std::fs::write(&file, serde_json::to_vec_pretty(&self)?)
+            .with_context(|| format!("cannot write {}", file.display()))
+    }
+}
+
 /// Every process's name and tier.
-fn names(proxies: usize) -> Vec<(String, &'static str)> {
+fn names(sizes: Sizes) -> Vec<(String, &'static str)> {
     [
         ("control", ZONES),
         ("memds", MEMDS_SERVERS),
-        ("gac", GAC_SERVERS),
+        ("gac", usize::from(sizes.gac)),
         ("storage", ZONES),
-        ("proxy", proxies),
+        ("proxy", usize::from(sizes.proxies)),
     ]
     .into_iter()
     .flat_map(|(tier, count)| (1..=count).map(move |number| (format!("{tier}-{number}"), tier)))

@@ -4,12 +4,29 @@ mod command_socket;
 mod layout;
 mod supervisor;
 
+use std::path::Path;
+
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{ClusterArgs, ClusterCommand, OutputFormat};
-use command_socket::{Answer, Request, StatusRow};
+pub(crate) use command_socket::StatusRow;
+use command_socket::{Answer, Request};
 use layout::Layout;
+
+/// Whether `dir` is a fleet's folder.
+pub(crate) fn is_in(dir: &Path) -> bool {
+    dir.join("ports.json").exists()
+}
+
+/// The processes of the fleet that runs from `dir`.
+pub(crate) async fn running(dir: &Path) -> anyhow::Result<Vec<StatusRow>> {
+    match command_socket::ask(dir, &Request::Status).await? {
+        Answer::Status { rows } => Ok(rows),
+        Answer::Failed { reason } => anyhow::bail!(reason),
+        Answer::Done { .. } => anyhow::bail!("the fleet answered something else"),
+    }
+}
 
 /// Starts the fleet, or talks to the one that runs.
 pub(crate) async fn run(args: ClusterArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -22,6 +39,7 @@ pub(crate) async fn run(args: ClusterArgs, shutdown: CancellationToken) -> anyho
         Some(ClusterCommand::Kill { node }) => Request::Kill { node: node.clone() },
         Some(ClusterCommand::Start { node }) => Request::Start { node: node.clone() },
         Some(ClusterCommand::Wipe { node }) => Request::Wipe { node: node.clone() },
+        Some(ClusterCommand::Add { tier }) => Request::Add { tier: *tier },
         Some(ClusterCommand::Stop) => Request::Stop,
     };
     let answer = command_socket::ask(&args.dir, &request).await.with_context(|| {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::command_socket::{self, Answer, Request, StatusRow};
 use super::layout::{Layout, ProcessSpec};
+use crate::cli::GrowingTier;
 
 /// A stopping process that has not ended by then is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -113,6 +114,19 @@ impl Fleet {
                         .with_context(|| format!("cannot delete {}", data.display()))?;
                 }
                 format!("{node}: {} deleted", data.display())
+            }
+            Request::Add { tier } => {
+                let node = self.layout.grow(tier)?;
+                self.start(&node)?;
+                let listen = &self.spec(&node)?.listen;
+                match tier {
+                    GrowingTier::Gac => format!(
+                        "{node} started, serving {listen}; it gets its part of the buckets by \
+                         `weir gac add {node} --dir {}`",
+                        self.layout.dir.display()
+                    ),
+                    GrowingTier::Proxy => format!("{node} started, serving http://{listen}"),
+                }
             }
             Request::Stop => {
                 self.stop_all().await;
