@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use admission::{NodeLimits, PartitionLimits};
 use serde::Deserialize;
-use units::{NodeId, Zone};
+use units::{MilliUnitsPerSecond, NodeId, Zone};
 
 /// Configuration of one storage node.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -54,6 +55,21 @@ pub struct StorageLimits {
     pub range_reads: usize,
     /// Snapshots that may be sent at once, per node. Default 2.
     pub snapshots: usize,
+    /// Read units per second allocated to each replica of a partition. Default 3,000, DynamoDB's.
+    pub partition_read_units: u64,
+    /// Write units per second allocated to each partition. Default 1,000, DynamoDB's.
+    pub partition_write_units: u64,
+    /// Seconds of unused allocation that each partition banks for bursts. Default 300, DynamoDB's; 0: none.
+    pub partition_burst_seconds: u64,
+    /// Read units per second of all replicas together, per node. Default 400,000: not measured, but more
+    /// than a machine does that has one log; lower it to what the machine is measured to do.
+    pub node_read_units: u64,
+    /// Write units per second of all replicas together, those applied as a follower included, per node.
+    /// Default 100,000: what one log with group commit carries at 256 records a sync.
+    pub node_write_units: u64,
+    /// Per cent of the node's units that background work (repair, snapshots, checkpoints) gets even when
+    /// customers ask for everything, 1 to 50; beyond it, it takes what customers leave. Default 5.
+    pub node_background_percent: u8,
 }
 
 impl Default for StorageLimits {
@@ -67,6 +83,12 @@ impl Default for StorageLimits {
             held_requests: 256,
             range_reads: 2,
             snapshots: 2,
+            partition_read_units: 3_000,
+            partition_write_units: 1_000,
+            partition_burst_seconds: 300,
+            node_read_units: 400_000,
+            node_write_units: 100_000,
+            node_background_percent: 5,
         }
     }
 }
@@ -78,6 +100,10 @@ pub struct StorageConfigError(pub(crate) String);
 
 /// Smallest segment: it must hold the largest record (an item of 400 KB) several times.
 const SEGMENT_BYTES_MIN: u32 = 4 << 20;
+/// Units per second that any limit may say: no machine does a billion.
+const MAX_UNITS: u64 = 1_000_000_000;
+/// A day: unused capacity that old says nothing about the present.
+const MAX_BURST_SECONDS: u64 = 86_400;
 
 impl StorageConfig {
     /// An ephemeral node on a free loopback port, for tests and `weir dev --ephemeral`.
@@ -146,7 +172,48 @@ impl StorageLimits {
         if self.inbox_requests == 0 || self.range_reads == 0 || self.snapshots == 0 {
             return refuse("limits.inbox_requests, range_reads and snapshots must not be 0");
         }
+        self.validate_throughput()
+    }
+
+    fn validate_throughput(&self) -> Result<(), StorageConfigError> {
+        let rates = [
+            self.partition_read_units,
+            self.partition_write_units,
+            self.node_read_units,
+            self.node_write_units,
+        ];
+        if !rates.iter().all(|rate| (1..=MAX_UNITS).contains(rate)) {
+            return Err(StorageConfigError(format!(
+                "limits.partition_read_units, partition_write_units, node_read_units and node_write_units must \
+                 be 1 to {MAX_UNITS}"
+            )));
+        }
+        if self.partition_burst_seconds > MAX_BURST_SECONDS {
+            let message = format!("limits.partition_burst_seconds must be at most {MAX_BURST_SECONDS}");
+            return Err(StorageConfigError(message));
+        }
+        if !(1..=50).contains(&self.node_background_percent) {
+            return Err(StorageConfigError("limits.node_background_percent must be 1 to 50".to_owned()));
+        }
         Ok(())
+    }
+
+    /// What each partition is limited to.
+    pub(crate) fn partition(&self) -> PartitionLimits {
+        PartitionLimits {
+            read: MilliUnitsPerSecond::from_units(self.partition_read_units),
+            write: MilliUnitsPerSecond::from_units(self.partition_write_units),
+            burst: Duration::from_secs(self.partition_burst_seconds),
+        }
+    }
+
+    /// What the machine is limited to.
+    pub(crate) fn node(&self) -> NodeLimits {
+        NodeLimits {
+            read: MilliUnitsPerSecond::from_units(self.node_read_units),
+            write: MilliUnitsPerSecond::from_units(self.node_write_units),
+            background_percent: self.node_background_percent,
+        }
     }
 
     pub(crate) const fn checkpoint_age(&self) -> Duration {

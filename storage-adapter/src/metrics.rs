@@ -4,10 +4,11 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use admission::{BurstState, CapacityKind, PartitionLevel, Spare, StorageLayer, StorageRefusal};
 use metrics::{
     Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use units::NodeId;
+use units::{MilliUnits, NodeId};
 
 const LOG_SYNCS: &str = "weir_storage_log_syncs_total";
 const LOG_BYTES: &str = "weir_storage_log_bytes_total";
@@ -24,6 +25,12 @@ const LEADERSHIPS_LOST: &str = "weir_storage_leaderships_lost_total";
 const SNAPSHOTS: &str = "weir_storage_snapshots_total";
 const CORRUPT_ITEMS: &str = "weir_storage_corrupt_items_total";
 const OVERLOADED: &str = "weir_storage_overloaded_total";
+const THROTTLED: &str = "weir_storage_throttled_total";
+const PARTITION_LEVEL: &str = "weir_storage_partition_level_least_units";
+const PARTITION_BANKED: &str = "weir_storage_partition_banked_least_units";
+const PARTITION_DEBT: &str = "weir_storage_partition_debt_units";
+const NODE_SPARE: &str = "weir_storage_node_spare_units";
+const BACKGROUND_WAIT: &str = "weir_storage_background_wait_seconds";
 
 static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
     log_syncs: counter!(LOG_SYNCS),
@@ -63,6 +70,31 @@ pub(crate) fn describe() {
     describe_counter!(LEADERSHIPS_LOST, Unit::Count, "Groups that the node led and ceased to serve.");
     describe_counter!(SNAPSHOTS, Unit::Count, "Snapshots, by event: sent, installed, failed.");
     describe_counter!(CORRUPT_ITEMS, Unit::Count, "Reads refused because an item's checksum did not match.");
+    describe_counter!(
+        THROTTLED,
+        Unit::Count,
+        "Operations refused by a bucket, by layer (partition, node), kind (read, write), burst (why the bank \
+         was of no help: empty, node_busy, members_busy) and node."
+    );
+    describe_gauge!(
+        PARTITION_LEVEL,
+        "Allocated capacity units left in the partition of the node that has fewest, by kind and node."
+    );
+    describe_gauge!(
+        PARTITION_BANKED,
+        "Capacity units banked for bursts in the partition of the node that has fewest, by kind and node."
+    );
+    describe_gauge!(
+        PARTITION_DEBT,
+        "Capacity units that all partitions of the node spent before they were earned, by kind and node."
+    );
+    describe_gauge!(NODE_SPARE, "Capacity units that the node could give to bursts, by kind and node.");
+    describe_histogram!(
+        BACKGROUND_WAIT,
+        Unit::Seconds,
+        "How long a step of background work (a chunk of a snapshot, a replica's checkpoint) waited behind \
+         customers, by node."
+    );
     describe_counter!(OVERLOADED, Unit::Count, "Requests refused because the node had too much to do.");
 }
 
@@ -119,4 +151,69 @@ pub(crate) fn corrupt_item() {
 /// A request was refused because the node had too much to do.
 pub(crate) fn overloaded() {
     counter!(OVERLOADED).increment(1);
+}
+
+/// A bucket refused an operation.
+pub(crate) fn throttled(node: NodeId, refusal: &StorageRefusal) {
+    let layer = match refusal.layer {
+        StorageLayer::Partition => "partition",
+        StorageLayer::Node => "node",
+    };
+    let burst = match refusal.burst {
+        BurstState::Empty => "empty",
+        BurstState::NodeBusy => "node_busy",
+        BurstState::MembersBusy => "members_busy",
+    };
+    let labels = [
+        ("layer", layer.to_owned()),
+        ("kind", kind_name(refusal.kind).to_owned()),
+        ("burst", burst.to_owned()),
+        ("node", node.to_string()),
+    ];
+    counter!(THROTTLED, &labels).increment(1);
+}
+
+/// What a node's partitions have left of one kind of capacity.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PartitionsLeft {
+    least: Option<(MilliUnits, MilliUnits)>,
+    debt: MilliUnits,
+}
+
+impl PartitionsLeft {
+    /// One more partition.
+    pub(crate) fn add(&mut self, partition: PartitionLevel) {
+        let PartitionLevel { level, banked, debt } = partition;
+        self.least = Some(match self.least {
+            Some((least_level, least_banked)) => (least_level.min(level), least_banked.min(banked)),
+            None => (level, banked),
+        });
+        self.debt += debt;
+    }
+}
+
+/// What the node, and its partitions of reads and of writes, have left.
+pub(crate) fn capacity_left(node: NodeId, spare: Spare, partitions: [PartitionsLeft; 2]) {
+    let kinds = [(CapacityKind::Read, spare.read), (CapacityKind::Write, spare.write)];
+    for ((kind, spare), left) in kinds.into_iter().zip(partitions) {
+        let labels = [("kind", kind_name(kind).to_owned()), ("node", node.to_string())];
+        gauge!(NODE_SPARE, &labels).set(spare.as_units());
+        if let Some((level, banked)) = left.least {
+            gauge!(PARTITION_LEVEL, &labels).set(level.as_units());
+            gauge!(PARTITION_BANKED, &labels).set(banked.as_units());
+            gauge!(PARTITION_DEBT, &labels).set(left.debt.as_units());
+        }
+    }
+}
+
+/// A step of background work had its turn.
+pub(crate) fn background_waited(node: NodeId, waited: Duration) {
+    histogram!(BACKGROUND_WAIT, "node" => node.to_string()).record(waited.as_secs_f64());
+}
+
+const fn kind_name(kind: CapacityKind) -> &'static str {
+    match kind {
+        CapacityKind::Read => "read",
+        CapacityKind::Write => "write",
+    }
 }

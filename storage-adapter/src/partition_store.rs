@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use admission::{StorageLayer, StorageRefusal};
 use dynamodb::operation::{Operation, Outcome};
 use routing::Route;
 
@@ -49,14 +50,16 @@ pub enum StoreError {
         /// When to come back.
         retry_after: Duration,
     },
-    /// Not executed: refused by the partition's or the node's buckets.
-    #[error("throttled by the {layer}")]
-    Throttled {
-        /// `partition` or `node`.
-        layer: &'static str,
-        /// When to come back.
-        retry_after: Duration,
-    },
+    /// Not executed: refused by the bucket of the partition, or of the node that hosts it. It says which
+    /// of the two, for reads or writes, its limit and what was left of it, why a burst was of no help, the
+    /// hash of the partition's hottest key, and when to come back. A refusal by the partition is what
+    /// DynamoDB calls `KeyRangeThroughputExceeded`; so is one by the node, which DynamoDB does not tell
+    /// apart: neither is the table's quota, and a higher quota would not have helped.
+    #[error("throttled by the {}", match .0.layer {
+        StorageLayer::Partition => "partition",
+        StorageLayer::Node => "node",
+    })]
+    Throttled(Box<StorageRefusal>),
     /// Sent, and no answer: a write is *indefinite*, it may or may not take place.
     #[error("no answer from the storage node")]
     Indefinite,

@@ -16,6 +16,8 @@ use wire::proto::{routing as route_proto, storage as proto};
 use crate::StoreError;
 use crate::engine::StoredItem;
 
+mod throttle;
+
 /// A message that makes no sense, or an item whose checksum does not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WireFormError {
@@ -241,10 +243,7 @@ pub(crate) fn refusal(error: &StoreError) -> proto::ExecuteResponse {
     let wire = match error {
         StoreError::Redirect(newer) => Wire::Redirect(proto::Redirect { newer: Some(route(newer)) }),
         StoreError::Unknown => Wire::Redirect(proto::Redirect { newer: None }),
-        StoreError::Throttled { layer, retry_after } => Wire::Throttled(proto::Throttled {
-            layer: (*layer).to_owned(),
-            retry_after_ms: millis(*retry_after),
-        }),
+        StoreError::Throttled(refusal) => Wire::Throttled(throttle::throttled(refusal)),
         StoreError::Unavailable { reason, retry_after } => Wire::Unavailable(proto::Unavailable {
             reason: reason.clone(),
             retry_after_ms: millis(*retry_after),
@@ -263,8 +262,9 @@ fn unavailable(reason: &str) -> proto::execute_response::Outcome {
     })
 }
 
+/// Milliseconds, rounded up: who comes back after them does not come too early.
 fn millis(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+    u32::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }
 
 /// A received response, typed, its items checked.
@@ -299,10 +299,7 @@ pub(crate) fn outcome(response: proto::ExecuteResponse) -> Result<Outcome, Store
             });
         }
         Wire::Throttled(throttled) => {
-            return Err(StoreError::Throttled {
-                layer: if throttled.layer == "node" { "node" } else { "partition" },
-                retry_after: Duration::from_millis(throttled.retry_after_ms.into()),
-            });
+            return Err(StoreError::Throttled(Box::new(throttle::typed_throttled(&throttled))));
         }
     })
 }

@@ -4,10 +4,12 @@
 mod fuzz;
 mod tiers;
 
+use admission::{BurstState, CapacityKind, HotKey, KeyHash, StorageLayer, StorageRefusal};
 use dynamodb::error::ErrorKind;
 use serde_json::{Value, json};
 use std::time::Duration;
 use storage_adapter::StoreError;
+use units::{MilliUnits, MilliUnitsPerSecond};
 
 use tiers::{Weir, new_weir};
 
@@ -24,6 +26,20 @@ async fn with_table(weir: &Weir, name: &str) {
     });
     let answer = weir.ok("CreateTable", &create).await;
     assert_eq!(answer["TableDescription"]["TableName"], name);
+}
+
+/// What a storage node says when a partition has used up its allocation.
+fn hot_partition(kind: CapacityKind) -> StoreError {
+    StoreError::Throttled(Box::new(StorageRefusal {
+        layer: StorageLayer::Partition,
+        kind,
+        retry_after: Duration::from_millis(7),
+        quota: MilliUnitsPerSecond::from_units(1_000),
+        level: MilliUnits::ZERO,
+        banked: MilliUnits::ZERO,
+        burst: BurstState::Empty,
+        hot_key: Some(HotKey { hash: KeyHash::new(0xfeed), permille: 900 }),
+    }))
 }
 
 fn item(pk: &str, sk: u32) -> Value {
@@ -162,8 +178,7 @@ async fn batches_write_and_read_many_items() {
 async fn what_a_batch_could_not_do_is_unprocessed() {
     let weir = weir_with_t().await;
     fill(&weir, 2, 1).await;
-    let throttled = StoreError::Throttled { layer: "partition", retry_after: Duration::ZERO };
-    weir.fail_next([throttled]);
+    weir.fail_next([hot_partition(CapacityKind::Read)]);
     let get = json!({"RequestItems": {"tab": {"Keys": [key("p0", 0), key("p1", 0)]}}});
     let read = weir.ok("BatchGetItem", &get).await;
     assert_eq!(read["Responses"]["tab"].as_array().unwrap().len(), 1);
@@ -254,7 +269,7 @@ async fn an_indefinite_write_is_not_tried_again_but_a_read_is() {
 #[tokio::test]
 async fn a_throttling_partition_is_named_and_costs_no_tokens() {
     let weir = weir_with_t().await;
-    weir.fail_next([StoreError::Throttled { layer: "partition", retry_after: Duration::ZERO }]);
+    weir.fail_next([hot_partition(CapacityKind::Write)]);
     let (status, answer) = weir.send("PutItem", &json!({"TableName": "tab", "Item": item("a", 1)})).await;
     assert_eq!(status, 400);
     assert!(answer["__type"].as_str().unwrap().ends_with("#ThrottlingException"));

@@ -25,7 +25,10 @@ impl NodeLoop {
             }
             // A leader's entries leave before its own sync.
             for (to, envelope) in effects.send {
-                self.shared.peers.send(to, envelope);
+                // Heartbeats say what this node could still give to bursts.
+                let beats = envelope.heartbeat.is_some() || envelope.heartbeat_ack.is_some();
+                let spare = beats.then(|| self.shared.throughput.spare(now));
+                self.shared.peers.send(to, envelope, spare);
             }
             let after = effects.persist.map(|batch| self.persist(batch)).unwrap_or_default();
             for snapshot in effects.install_snapshot {
@@ -111,7 +114,7 @@ impl NodeLoop {
         for entry in committed {
             let (partition, index) = (entry.group, entry.index);
             let Some(group) = self.groups.get_mut(&partition) else { continue };
-            if let Err(error) = group.apply(entry) {
+            if let Err(error) = group.apply(entry, now) {
                 return self.shared.fail(&format!("an entry of {partition} cannot be applied: {error}"));
             }
             match reached.last_mut() {

@@ -4,13 +4,20 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use admission::CapacityKind;
+use dynamodb::capacity;
 use units::PartitionId;
 
 use super::inbox::Input;
 use super::shared::Shared;
 use crate::engine::{EngineError, Replica};
 use crate::metrics;
+
+/// How long a replica waits behind customers' writes at most: the log grows meanwhile, and with it what a
+/// restart replays.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The replicas of one round.
 pub(super) type Round = Vec<(PartitionId, Arc<Replica>)>;
@@ -58,6 +65,9 @@ fn run(shared: &Shared, queue: &Receiver<Round>) {
             if shared.stopping.is_cancelled() || shared.failed.is_cancelled() {
                 return;
             }
+            let stopping = || shared.stopping.is_cancelled() || shared.failed.is_cancelled();
+            let cost = capacity::write_cost(replica.weight());
+            shared.throughput.background_blocking(CapacityKind::Write, cost, PATIENCE, stopping);
             let started = wire::clock::now();
             match replica.checkpoint() {
                 Ok(position) => shared.inbox.push(Input::Checkpointed(partition, position)),

@@ -47,13 +47,14 @@ impl NodeLoop {
 
     fn write(&mut self, partition: PartitionId, request: Request, now: Timestamp) {
         let group = self.groups.get_mut(&partition).expect("the caller found the group");
-        let Request { hosted, operation, reply } = request;
+        let Request { hosted, operation, reply, admitted } = request;
         let (current, depends_on) = match group.newest(&operation.routing_key().0) {
             Ok(newest) => newest,
             Err(error) => return reply.refuse(unreadable(&self.shared, partition, &error)),
         };
         let (outcome, effect) = evaluate::write(&operation, current, &self.shared.expressions);
         let Some(effect) = effect else {
+            admitted.settle(&operation, &outcome);
             // It is true only if what it depends on, proposed in this term, comes true.
             let depends_on = depends_on.zip(group.serving).map(|(index, term)| Position { index, term });
             return self.answer_unchanged(partition, depends_on, outcome, reply, now);
@@ -61,6 +62,7 @@ impl NodeLoop {
         match self.core.propose(partition, effect.encode(), now) {
             Ok((term, index)) => {
                 metrics::proposed();
+                admitted.settle(&operation, &outcome);
                 let group = self.groups.get_mut(&partition).expect("the caller found the group");
                 group.proposed(effect, Position { index, term }, outcome, reply);
             }

@@ -98,7 +98,7 @@ impl Group {
     ///
     /// # Errors
     /// The entry is damaged: the replica must stop.
-    pub(super) fn apply(&mut self, entry: Committed) -> Result<(), EngineError> {
+    pub(super) fn apply(&mut self, entry: Committed, now: Timestamp) -> Result<(), EngineError> {
         let at = Position { index: entry.index, term: entry.term };
         if at.index <= self.replica.applied().position.index {
             // Recovered with the log, and in the checkpoint already.
@@ -109,6 +109,11 @@ impl Group {
             && self.overlay.get(&effect.key).is_some_and(|proposed| proposed.index <= at.index)
         {
             self.overlay.remove(&effect.key);
+        }
+        if let Some(effect) = &effect
+            && self.serving.is_none()
+        {
+            self.hosted.throughput.applied(effect, now);
         }
         self.replica.apply(at, effect);
         self.answer(at);

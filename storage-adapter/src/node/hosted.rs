@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use units::{NodeId, PartitionId, Term};
 
 use super::assignment::Assignment;
+use super::partition_throughput::PartitionThroughput;
 use crate::engine::Replica;
 
 /// Who leads a group, as far as this node knows.
@@ -31,6 +32,8 @@ pub(crate) struct Hosted {
     replica: RwLock<Arc<Replica>>,
     /// The loop's own view of the lease, without a hop to it.
     pub(crate) lease: Arc<LeaseView>,
+    /// Its buckets.
+    pub(crate) throughput: Arc<PartitionThroughput>,
     /// Its data are not whole: nothing is read from it.
     refilling: AtomicBool,
     leadership: watch::Sender<Leadership>,
@@ -43,12 +46,14 @@ impl Hosted {
         assignment: Assignment,
         replica: Arc<Replica>,
         lease: Arc<LeaseView>,
+        throughput: Arc<PartitionThroughput>,
         refilling: bool,
     ) -> Self {
         Self {
             assignment: RwLock::new(Arc::new(assignment)),
             replica: RwLock::new(replica),
             lease,
+            throughput,
             refilling: AtomicBool::new(refilling),
             leadership: watch::Sender::new(Leadership::default()),
             changed: AtomicU64::new(0),

@@ -14,6 +14,8 @@ mod hosted;
 mod inbox;
 mod manifest;
 mod node_loop;
+mod node_throughput;
+mod partition_throughput;
 mod peer_finder;
 mod peers;
 mod reads;

@@ -24,6 +24,9 @@ use crate::engine::Replica;
 use crate::log::LogWriter;
 use crate::metrics;
 
+/// How often the metrics of all partitions' buckets are brought up to date.
+const SHOW_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The loop's state.
 #[derive(Debug)]
 pub(super) struct NodeLoop {
@@ -40,6 +43,8 @@ pub(super) struct NodeLoop {
     pub(super) checkpoints: Checkpoints,
     tick: Duration,
     next_tick: Timestamp,
+    /// When what the buckets have left is shown next.
+    next_show: Timestamp,
 }
 
 /// When the next round of checkpoints is due.
@@ -85,6 +90,7 @@ impl NodeLoop {
             checkpoints,
             tick,
             next_tick: wire::clock::now(),
+            next_show: wire::clock::now(),
         }
     }
 
@@ -164,6 +170,11 @@ impl NodeLoop {
         });
         let behind = self.groups.values().filter(|group| group.hosted.is_behind()).count();
         metrics::hosting(self.shared.node, self.core.leading(), self.groups.len(), behind);
+        if now >= self.next_show {
+            self.next_show = now + SHOW_INTERVAL;
+            let partitions = self.groups.values().map(|group| &group.hosted.throughput);
+            self.shared.throughput.show(partitions, now);
+        }
         self.begin_round_if_due(now);
     }
 
@@ -176,7 +187,8 @@ impl NodeLoop {
         let refilling = recovered.origin == replication::Origin::Wiped;
         self.core.open_group(partition, recovered, now);
         let lease = self.core.lease(partition).expect("the group was opened just above");
-        let hosted = Arc::new(Hosted::new(assignment, replica, lease, refilling));
+        let throughput = self.shared.throughput.partition(partition, now);
+        let hosted = Arc::new(Hosted::new(assignment, replica, lease, throughput, refilling));
         self.shared.directory.insert(Arc::clone(&hosted));
         self.shared.route_changed(&hosted);
         self.groups.insert(partition, Group::new(hosted));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use admission::Spare;
 use parking_lot::RwLock;
 use replication::Envelope;
 use units::{Epoch, NodeId};
@@ -71,12 +72,12 @@ impl Peers {
     }
 
     /// Sends; what cannot be sent is lost, as on a network.
-    pub(crate) fn send(&self, to: NodeId, envelope: Envelope) {
+    pub(crate) fn send(&self, to: NodeId, envelope: Envelope, mut spare: Option<Spare>) {
         let known = self.known.read();
         let Some(peer) = known.get(&to) else { return };
         debug_assert_eq!(envelope.from_incarnation, self.incarnation);
         for part in split(envelope) {
-            let message = replication_form::envelope(self.node, part);
+            let message = replication_form::envelope(self.node, part, spare.take());
             if let Err(error) = peer.connection.notify::<Replicate>(&message) {
                 tracing::debug!(%to, %error, "an envelope was not sent");
             }

@@ -15,7 +15,10 @@ use crate::{StoreError, evaluate};
 pub(crate) fn read(shared: &Arc<Shared>, request: Request) {
     match &request.operation {
         Operation::Get(get) => match request.hosted.replica().get(&get.key.0) {
-            Ok(found) => request.reply.item(found),
+            Ok(found) => {
+                request.admitted.settle_get(found.as_ref(), get.consistent);
+                request.reply.item(found);
+            }
             Err(error) => refuse(shared, request, &error),
         },
         Operation::Range(_) => {
@@ -41,7 +44,10 @@ async fn read_range(shared: Arc<Shared>, request: Request) {
         let Operation::Range(read) = &request.operation else { unreachable!("it is a range read") };
         let range = &request.hosted.assignment().range;
         match evaluate::page(&request.hosted.replica(), read, range, &shared.expressions) {
-            Ok(outcome) => request.reply.outcome(outcome),
+            Ok(outcome) => {
+                request.admitted.settle(&request.operation, &outcome);
+                request.reply.outcome(outcome);
+            }
             Err(error) => refuse(&shared, request, &error),
         }
     });

@@ -1,16 +1,26 @@
 //! The groups' messages as they travel: the one home of the conversion between `replication`'s plain
 //! types and `wire::proto::replication`.
 
+use admission::Spare;
 use bytes::Bytes;
 use replication::{
     EntryKind, Envelope, GroupMessage, LogEntry, Membership, MessageKind, NodeHeartbeat, NodeHeartbeatAck,
     Position, Revocation, SnapshotPosition,
 };
-use units::{Epoch, LogIndex, NodeId, PartitionId, Term};
+use units::{Epoch, LogIndex, MilliUnits, NodeId, PartitionId, Term};
 use wire::proto::replication as proto;
 
-/// An envelope as it travels.
-pub(crate) fn envelope(from: NodeId, envelope: Envelope) -> proto::Envelope {
+/// What a node sent to another.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Received {
+    pub(crate) from: NodeId,
+    pub(crate) envelope: Envelope,
+    /// What the sender could still give to bursts.
+    pub(crate) spare: Option<Spare>,
+}
+
+/// An envelope as it travels, with what the sender could still give to bursts.
+pub(crate) fn envelope(from: NodeId, envelope: Envelope, spare: Option<Spare>) -> proto::Envelope {
     proto::Envelope {
         from_node: from.get(),
         from_incarnation: envelope.from_incarnation.get(),
@@ -24,6 +34,7 @@ pub(crate) fn envelope(from: NodeId, envelope: Envelope) -> proto::Envelope {
             incarnation: ack.incarnation.get(),
             revoked: ack.revoked.into_iter().map(revocation).collect(),
         }),
+        spare: spare.map(|spare| proto::SpareCapacity { read: spare.read.get(), write: spare.write.get() }),
     }
 }
 
@@ -80,8 +91,11 @@ fn snapshot(position: SnapshotPosition) -> proto::SnapshotPosition {
     }
 }
 
-/// A received envelope, typed, with its sender; messages of unknown kinds are left out, as if lost.
-pub(crate) fn typed_envelope(envelope: proto::Envelope) -> (NodeId, Envelope) {
+/// A received envelope, typed; messages of unknown kinds are left out, as if lost.
+pub(crate) fn typed_envelope(envelope: proto::Envelope) -> Received {
+    let spare = envelope
+        .spare
+        .map(|spare| Spare { read: MilliUnits::new(spare.read), write: MilliUnits::new(spare.write) });
     let typed = Envelope {
         from_incarnation: Epoch::new(envelope.from_incarnation),
         messages: envelope.messages.into_iter().filter_map(typed_message).collect(),
@@ -94,7 +108,7 @@ pub(crate) fn typed_envelope(envelope: proto::Envelope) -> (NodeId, Envelope) {
             revoked: ack.revoked.into_iter().map(typed_revocation).collect(),
         }),
     };
-    (NodeId::new(envelope.from_node), typed)
+    Received { from: NodeId::new(envelope.from_node), envelope: typed, spare }
 }
 
 fn typed_revocation(revocation: proto::Revocation) -> Revocation {
@@ -235,6 +249,7 @@ mod tests {
             messages in vec(some_message(), 0..3),
             heartbeat in option::of(any::<[u64; 2]>()),
             heartbeat_ack in option::of(some_ack()),
+            spare in option::of(any::<[u64; 2]>()),
         ) {
             let sent = Envelope {
                 from_incarnation: Epoch::new(from_incarnation),
@@ -242,9 +257,12 @@ mod tests {
                 heartbeat: heartbeat.map(|[sequence, processed]| NodeHeartbeat { sequence, processed }),
                 heartbeat_ack,
             };
-            let bytes = prost::Message::encode_to_vec(&envelope(NodeId::new(5), sent.clone()));
+            let spare = spare
+                .map(|[read, write]| Spare { read: MilliUnits::new(read), write: MilliUnits::new(write) });
+            let bytes = prost::Message::encode_to_vec(&envelope(NodeId::new(5), sent.clone(), spare));
             let received = prost::Message::decode(bytes.as_slice()).unwrap();
-            prop_assert_eq!(typed_envelope(received), (NodeId::new(5), sent));
+            let expected = Received { from: NodeId::new(5), envelope: sent, spare };
+            prop_assert_eq!(typed_envelope(received), expected);
         }
     }
 }

@@ -103,8 +103,11 @@ impl Service for NodeService {
         }
         match <Replicate as Notice>::Message::decode(payload) {
             Ok(envelope) => {
-                let (from, envelope) = replication_form::typed_envelope(envelope);
-                self.shared.inbox.offer_envelope(from, envelope);
+                let received = replication_form::typed_envelope(envelope);
+                if let Some(spare) = received.spare {
+                    self.shared.throughput.hear(received.from, spare, wire::clock::now());
+                }
+                self.shared.inbox.offer_envelope(received.from, received.envelope);
             }
             Err(error) => tracing::warn!(%error, "an envelope was malformed"),
         }
@@ -130,21 +133,27 @@ pub(super) fn execute(
         Operation::Range(range) => range.consistent,
         Operation::Put(_) | Operation::Update(_) | Operation::Delete(_) => true,
     };
-    let is_read = !operation.is_write();
-    let request = Request { hosted, operation, reply };
-    if !consistent && request.hosted.is_refilling() {
-        return request.reply.refuse(unavailable("the replica is being refilled"));
+    if !consistent && hosted.is_refilling() {
+        return reply.refuse(unavailable("the replica is being refilled"));
     }
+    let now = wire::clock::now();
     // A strong read under a valid lease needs no hop to the loop: what was answered is applied.
-    if is_read && (!consistent || request.hosted.lease.is_valid(wire::clock::now())) {
-        return reads::read(shared, request);
+    let reads_here = !operation.is_write() && (!consistent || hosted.lease.is_valid(now));
+    let lease = &hosted.lease;
+    if !reads_here && !lease.serving() && lease.leader().is_some_and(|leader| leader != shared.node) {
+        return reply.refuse(redirect(&hosted));
     }
-    let lease = &request.hosted.lease;
-    if !lease.serving() && lease.leader().is_some_and(|leader| leader != shared.node) {
-        let error = redirect(&request.hosted);
-        return request.reply.refuse(error);
-    }
-    if let Err(request) = shared.inbox.offer(request) {
+    // Last, since what is sent elsewhere is not charged here; and before the queue, so that what is refused
+    // costs the loop nothing.
+    let members = || hosted.assignment().voters().collect();
+    let admitted = match hosted.throughput.admit(&operation, members, now) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return reply.refuse(StoreError::Throttled(Box::new(refusal))),
+    };
+    let request = Request { hosted, operation, reply, admitted };
+    if reads_here {
+        reads::read(shared, request);
+    } else if let Err(request) = shared.inbox.offer(request) {
         request.reply.overloaded();
     }
 }

@@ -13,6 +13,7 @@ use units::{Epoch, NodeId, PartitionId, Zone};
 use super::hosted::{Directory, Hosted};
 use super::inbox::Inbox;
 use super::manifest::{Manifest, ManifestFile};
+use super::node_throughput::NodeThroughput;
 use super::peers::Peers;
 use super::snapshot_receiver::SnapshotReceiver;
 use crate::StorageLimits;
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) range_reads: Arc<Semaphore>,
     pub(crate) snapshots: Arc<Semaphore>,
     pub(crate) receiver: SnapshotReceiver,
+    /// What the machine and each partition may do: every operation passes it before it is executed.
+    pub(crate) throughput: Arc<NodeThroughput>,
     pub(crate) files: Option<NodeFiles>,
     /// Cancelled when the node must stop because something broke.
     pub(crate) failed: CancellationToken,
@@ -110,6 +113,7 @@ impl Shared {
             range_reads: Arc::new(Semaphore::new(limits.range_reads)),
             snapshots: Arc::new(Semaphore::new(limits.snapshots)),
             receiver: SnapshotReceiver::default(),
+            throughput: Arc::new(NodeThroughput::new(identity.node, &limits, wire::clock::now())),
             files,
             failed: CancellationToken::new(),
             stopping: CancellationToken::new(),

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use admission::CapacityKind;
 use bytes::Bytes;
+use dynamodb::capacity;
 use parking_lot::Mutex;
 use replication::GroupMessage;
 use tokio::sync::oneshot;
@@ -14,6 +17,9 @@ use super::inbox::{Input, ReceivedSnapshot, SnapshotData};
 use super::replication_form;
 use super::shared::Shared;
 use crate::engine::{Checkpoint, EngineError, Entry, StoredItem, TreeBuilder};
+
+/// How long a chunk waits behind customers' writes at most: half of what its sender allows for it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Transfers in the making, at most one per group.
 #[derive(Debug, Default)]
@@ -68,6 +74,8 @@ pub(crate) async fn receive(shared: &Arc<Shared>, chunk: SnapshotChunk) -> Resul
     if shared.directory.get(group).is_none() {
         return Err(ChunkError::Refused("the group is not hosted here"));
     }
+    let cost = capacity::write_cost(chunk.values.iter().map(|value| value.len() as u64).sum());
+    shared.throughput.background(CapacityKind::Write, cost, PATIENCE, &shared.stopping).await;
     let store = {
         let shared = Arc::clone(shared);
         move || store(&shared, chunk)

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use admission::CapacityKind;
 use bytes::Bytes;
+use dynamodb::capacity;
 use replication::SendSnapshot;
 use wire::method::InstallChunk;
 use wire::proto::replication::SnapshotChunk;
@@ -20,6 +22,9 @@ use crate::metrics;
 const CHUNK_BYTES: usize = 1 << 20;
 /// How long the receiver may take for one chunk: a slow disk writes 1 MiB in far less.
 const CHUNK_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long a chunk waits behind customers' reads at most: the receiver's old data age meanwhile.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Sends `view` as `snapshot` says, and reports to the loop what came of it.
 pub(super) async fn send(shared: Arc<Shared>, view: ReplicaView, snapshot: SendSnapshot) {
@@ -59,6 +64,8 @@ async fn stream(shared: &Arc<Shared>, view: ReplicaView, snapshot: SendSnapshot)
             chunk.items = totals.items;
             chunk.bytes = totals.bytes;
         }
+        let cost = capacity::read_cost(chunk.values.iter().map(|value| value.len() as u64).sum(), true);
+        shared.throughput.background(CapacityKind::Read, cost, PATIENCE, &shared.stopping).await;
         deliver(&connection, &chunk).await?;
         let Some(next) = next else { return Ok(()) };
         after = Some(next);

@@ -1,7 +1,9 @@
+use admission::{BurstState, CapacityKind, HotKey, KeyHash, StorageLayer, StorageRefusal};
 use dynamodb::value::AttributeValue;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
+use units::{MilliUnits, MilliUnitsPerSecond};
 
 use super::*;
 
@@ -130,6 +132,41 @@ fn a_redirect_carries_the_newer_route() {
     };
     let error = StoreError::Redirect(Box::new(newer));
     assert_eq!(outcome(refusal(&error)), Err(error));
+}
+
+fn some_refusal() -> impl Strategy<Value = StorageRefusal> {
+    let burst =
+        prop_oneof![Just(BurstState::Empty), Just(BurstState::NodeBusy), Just(BurstState::MembersBusy),];
+    let hot_key = option::of((any::<u64>(), 0..=1000_u16));
+    (any::<[bool; 2]>(), any::<u32>(), any::<[u64; 3]>(), burst, hot_key).prop_map(
+        |([node, write], millis, [quota, level, banked], burst, hot_key)| StorageRefusal {
+            layer: if node { StorageLayer::Node } else { StorageLayer::Partition },
+            kind: if write { CapacityKind::Write } else { CapacityKind::Read },
+            retry_after: Duration::from_millis(millis.into()),
+            quota: MilliUnitsPerSecond::new(quota),
+            level: MilliUnits::new(level),
+            banked: MilliUnits::new(banked),
+            burst,
+            hot_key: hot_key.map(|(hash, permille)| HotKey { hash: KeyHash::new(hash), permille }),
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_buckets_refusal_arrives_as_it_was_sent(sent in some_refusal()) {
+        let error = StoreError::Throttled(Box::new(sent));
+        let encoded = prost::Message::encode_to_vec(&refusal(&error));
+        let received = prost::Message::decode(encoded.as_slice()).unwrap();
+        prop_assert_eq!(outcome(received), Err(error));
+    }
+}
+
+#[test]
+fn a_wait_is_rounded_up_to_milliseconds() {
+    assert_eq!(millis(Duration::from_nanos(1)), 1);
+    assert_eq!(millis(Duration::from_millis(7)), 7);
+    assert_eq!(millis(Duration::MAX), u32::MAX);
 }
 
 #[test]
