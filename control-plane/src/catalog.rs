@@ -10,8 +10,12 @@ use serde::de::DeserializeOwned;
 
 use crate::catalog_store::StoredRecord;
 use crate::record::{
-    CounterRecord, CredentialRecord, NodeRecord, QuotaRecord, Record, TableRecord, Versioned,
+    CounterRecord, CredentialRecord, NodeRecord, QuotaRecord, Record, RingRecord, TableRecord, Versioned,
 };
+
+/// Records that versions before the one of quotas' histories wrote, and that nothing reads any more: what
+/// they said follows from the tables.
+const SUPERSEDED: &str = "quota/";
 
 /// All records. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +25,7 @@ pub(crate) struct Catalog {
     pub(crate) credentials: Kind<CredentialRecord>,
     pub(crate) nodes: Kind<NodeRecord>,
     pub(crate) counters: Kind<CounterRecord>,
+    pub(crate) rings: Kind<RingRecord>,
     /// Counts the changes of this copy: what watchers compare.
     pub(crate) revision: u64,
 }
@@ -90,6 +95,7 @@ kept! {
     CredentialRecord => credentials;
     NodeRecord => nodes;
     CounterRecord => counters;
+    RingRecord => rings;
 }
 
 impl Catalog {
@@ -104,8 +110,9 @@ impl Catalog {
                 || catalog.load_as::<QuotaRecord>(record)?
                 || catalog.load_as::<CredentialRecord>(record)?
                 || catalog.load_as::<NodeRecord>(record)?
-                || catalog.load_as::<CounterRecord>(record)?;
-            if !taken {
+                || catalog.load_as::<CounterRecord>(record)?
+                || catalog.load_as::<RingRecord>(record)?;
+            if !taken && !record.key.starts_with(SUPERSEDED) {
                 return Err(Unreadable { key: record.key.clone(), source: None });
             }
         }
@@ -133,6 +140,11 @@ impl Catalog {
     /// The numbers to give out next.
     pub(crate) fn counter(&self) -> CounterRecord {
         self.counters.values().next().cloned().unwrap_or_default()
+    }
+
+    /// Which GAC servers own the buckets; none before a leader has recorded it.
+    pub(crate) fn ring(&self) -> Option<&RingRecord> {
+        self.rings.get(RingRecord::NAME).map(|record| &record.value)
     }
 
     /// Tables that are being created, changed or deleted.
@@ -163,7 +175,7 @@ impl Catalog {
         }
         let value: T = serde_json::from_slice(&record.json)
             .map_err(|source| Unreadable { key: record.key.clone(), source: Some(source) })?;
-        let value = Versioned { version: record.version, revision: 0, value };
+        let value = Versioned { version: record.version, revision: 0, value: value.upgraded() };
         T::kind(self).records.insert(value.value.name(), Arc::new(value));
         Ok(true)
     }

@@ -2,6 +2,7 @@
 //! takes the steps that remain. It starts anew, from the stored records, whenever this member comes to
 //! lead or a write's fate is unknown.
 
+mod quotas;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use storage_adapter::Leadership;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use units::{NodeId, Term};
+use units::{NodeId, Term, Timestamp};
 use wire::clock;
 use wire::transport::Connection;
 
@@ -25,10 +26,16 @@ use crate::catalog::{Catalog, Kept, stored};
 use crate::catalog_store::{CatalogStore, WriteError};
 use crate::config::Config;
 use crate::fleet::Fleet;
+use crate::gac_servers::RingBoard;
 use crate::metrics;
-use crate::push::{Published, PushBoard};
+use crate::peaks::Peaks;
+use crate::push::{FRESH_FOR, Published, PushBoard};
+use crate::quota::{QuotaDiff, QuotaError};
+use crate::quota_command::QuotaCommand;
+use crate::quota_log::QuotaLog;
 use crate::record::CredentialRecord;
-use crate::table_command::{self, Account, Chance};
+use crate::ring::{RingCommand, RingError};
+use crate::table_command::{self, Account, Chance, Request};
 
 /// Commands that may wait for the leader: each takes two or three quorum writes.
 pub(crate) const COMMAND_QUEUE: usize = 1024;
@@ -50,10 +57,16 @@ pub(crate) struct Shared<S> {
     pub(crate) serving: RwLock<Option<Serving>>,
     pub(crate) fleet: Mutex<Fleet>,
     /// Something was learned that the leader may act on.
-    pub(crate) wake: Notify,
+    pub(crate) wake: Arc<Notify>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) published: watch::Sender<Option<Arc<Published>>>,
     pub(crate) board: Arc<PushBoard>,
+    /// What the GAC servers last answered about the ring.
+    pub(crate) ring_board: Arc<RingBoard>,
+    /// What the GAC servers reported of on-demand tables.
+    pub(crate) peaks: Mutex<Peaks>,
+    /// What watchers of quotas are told.
+    pub(crate) quota_log: QuotaLog,
 }
 
 /// The catalog as its leader has it.
@@ -68,29 +81,47 @@ pub(crate) struct Serving {
 #[derive(Debug)]
 pub(crate) struct Command {
     pub(crate) change: Change,
-    pub(crate) reply: oneshot::Sender<Result<Changed, ApiError>>,
+    pub(crate) reply: oneshot::Sender<Result<Changed, Refused>>,
 }
 
 /// What shall change.
 #[derive(Debug)]
 pub(crate) enum Change {
-    Create(NewTable),
-    Update(TableChange),
+    Create { new: NewTable, principal: String },
+    Update { change: TableChange, principal: String },
     Delete(String),
     PutCredential(CredentialRecord),
+    Quota(QuotaCommand),
+    Ring(RingCommand),
 }
 
-/// What has changed: the table, if it was one.
-pub(crate) type Changed = Option<TableDescriptor>;
+/// What has changed.
+#[derive(Debug)]
+pub(crate) enum Changed {
+    Table(Box<TableDescriptor>),
+    Credential,
+    Quota(Box<QuotaDiff>),
+    Ring,
+}
+
+/// Why nothing was changed.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    Table(ApiError),
+    Quota(QuotaError),
+    Ring(RingError),
+}
 
 impl Change {
     /// As metrics and logs call it.
     const fn name(&self) -> &'static str {
         match self {
-            Self::Create(_) => "create",
-            Self::Update(_) => "update",
+            Self::Create { .. } => "create",
+            Self::Update { .. } => "update",
             Self::Delete(_) => "delete",
             Self::PutCredential(_) => "put_credential",
+            Self::Quota(_) => "quota",
+            Self::Ring(_) => "ring",
         }
     }
 }
@@ -98,13 +129,25 @@ impl Change {
 /// Why a command has no result.
 #[derive(Debug)]
 enum CommandError {
-    Refused(ApiError),
+    Refused(Refused),
     Write(WriteError),
 }
 
 impl From<ApiError> for CommandError {
     fn from(error: ApiError) -> Self {
-        Self::Refused(error)
+        Self::Refused(Refused::Table(error))
+    }
+}
+
+impl From<QuotaError> for CommandError {
+    fn from(error: QuotaError) -> Self {
+        Self::Refused(Refused::Quota(error))
+    }
+}
+
+impl From<RingError> for CommandError {
+    fn from(error: RingError) -> Self {
+        Self::Refused(Refused::Ring(error))
     }
 }
 
@@ -168,10 +211,12 @@ impl<S> Shared<S> {
         }
     }
 
-    fn serve(&self, term: Term, catalog: &Catalog) {
+    fn serve(&self, term: Term, catalog: &Catalog, fresh: &BTreeMap<u64, Timestamp>) {
         *self.serving.write() = Some(Serving { term, catalog: Arc::new(catalog.clone()) });
         let before = self.published.borrow().clone();
-        self.published.send_replace(Some(Arc::new(Published::of(catalog, term, before.as_deref()))));
+        let published = Published::of(catalog, term, before.as_deref(), fresh, clock::now());
+        self.quota_log.note(term, catalog);
+        self.published.send_replace(Some(Arc::new(published)));
         metrics::leads(true);
     }
 
@@ -189,6 +234,8 @@ struct Leader<'a, S> {
     /// A write's fate is unknown: the copy must be read anew before anything is decided on it.
     stale: bool,
     nodes: BTreeMap<NodeId, Connection>,
+    /// Tables that this leader has just created, and when.
+    fresh: BTreeMap<u64, Timestamp>,
     rng: StdRng,
 }
 
@@ -200,21 +247,27 @@ impl<'a, S: CatalogStore> Leader<'a, S> {
             catalog: Catalog::default(),
             stale: true,
             nodes: BTreeMap::new(),
+            fresh: BTreeMap::new(),
             rng: StdRng::from_os_rng(),
         }
     }
 
     async fn lead(&mut self, commands: &mut mpsc::Receiver<Command>) {
         *self.shared.fleet.lock() = Fleet::since(clock::now());
+        *self.shared.peaks.lock() = Peaks::default();
         loop {
             if self.stale {
                 self.load().await;
             }
-            let busy = self.reconcile().await;
+            let mut busy = self.reconcile().await;
             if self.stale {
                 continue;
             }
-            let beat = if busy { BUSY_BEAT } else { IDLE_BEAT };
+            busy |= self.tend_quotas().await;
+            if self.stale {
+                continue;
+            }
+            let beat = if busy { BUSY_BEAT } else { IDLE_BEAT.min(self.until_a_boost_ends()) };
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(command) => self.execute(command).await,
@@ -268,7 +321,11 @@ impl<'a, S: CatalogStore> Leader<'a, S> {
                 }
             }
         }
-        self.shared.serve(self.term, &self.catalog);
+        if let Err(error) = self.begin_ring().await {
+            warn!(%error, "the ring could not be written");
+            return;
+        }
+        self.shared.serve(self.term, &self.catalog, &self.fresh);
     }
 
     /// Runs a command, again when a record changed under it, and answers it unless nobody can say what
@@ -299,17 +356,19 @@ impl<'a, S: CatalogStore> Leader<'a, S> {
 
     async fn change(&mut self, change: &Change) -> Result<Changed, CommandError> {
         match change {
-            Change::Create(new) => self.create(new).await.map(Some),
-            Change::Update(change) => self.update(change).await.map(Some),
-            Change::Delete(name) => self.delete(name).await.map(Some),
+            Change::Create { new, principal } => self.create(new, principal).await.map(table),
+            Change::Update { change, principal } => self.update(change, principal).await.map(table),
+            Change::Delete(name) => self.delete(name).await.map(table),
             Change::PutCredential(record) => {
                 self.write(record.clone()).await?;
-                Ok(None)
+                Ok(Changed::Credential)
             }
+            Change::Quota(command) => self.change_quota(command).await,
+            Change::Ring(command) => self.change_ring(command).await,
         }
     }
 
-    async fn create(&mut self, new: &NewTable) -> Result<TableDescriptor, CommandError> {
+    async fn create(&mut self, new: &NewTable, principal: &str) -> Result<TableDescriptor, CommandError> {
         let partitions = table_command::check_create(&self.catalog, new, self.shared.account())?;
         let (identifiers, counter) = self.catalog.counter().take(partitions);
         self.write(counter).await?;
@@ -323,15 +382,22 @@ impl<'a, S: CatalogStore> Leader<'a, S> {
             identifiers,
             self.shared.account(),
             chance,
-            clock::unix_now(),
+            Request { principal, now: clock::unix_now() },
         );
         info!(table = %table.descriptor.name, partitions, "a table is created");
+        self.fresh.insert(table.descriptor.id, clock::now());
         self.write(table.clone()).await?;
         Ok(table.descriptor)
     }
 
-    async fn update(&mut self, change: &TableChange) -> Result<TableDescriptor, CommandError> {
-        let table = table_command::update(&self.catalog, change, clock::unix_now())?;
+    async fn update(
+        &mut self,
+        change: &TableChange,
+        principal: &str,
+    ) -> Result<TableDescriptor, CommandError> {
+        self.record_histories(&change.name).await?;
+        let request = Request { principal, now: clock::unix_now() };
+        let table = table_command::update(&self.catalog, change, request)?;
         self.write(table.clone()).await?;
         Ok(table.descriptor)
     }
@@ -383,10 +449,16 @@ impl<'a, S: CatalogStore> Leader<'a, S> {
         error
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        let now = clock::now();
+        self.fresh.retain(|_, created_at| now.since(*created_at) < FRESH_FOR);
         // Before it serves, the copy is not whole in what it promises (initial key pairs).
         if self.shared.serving.read().is_some() {
-            self.shared.serve(self.term, &self.catalog);
+            self.shared.serve(self.term, &self.catalog, &self.fresh);
         }
     }
+}
+
+fn table(descriptor: TableDescriptor) -> Changed {
+    Changed::Table(Box::new(descriptor))
 }

@@ -4,21 +4,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dynamodb::table::{TableDescriptor, TableStatus};
+use dynamodb::table::TableStatus;
 use routing::placement::{NodeLoad, Placement, REPLICAS};
 use units::{NodeId, PartitionId, TableId, Timestamp, Zone};
 use wire::proto::control::ReplicaAssignment;
 
 use crate::catalog::Catalog;
 use crate::fleet::Fleet;
-use crate::record::{Direction, NodeRecord, PartitionRecord, QuotaRecord, Record, TableRecord};
+use crate::quota_command::histories_to_write;
+use crate::record::{NodeRecord, PartitionRecord, QuotaRecord, Record, TableRecord};
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
     /// Remember a node's latest start.
     RecordNode(NodeRecord),
-    /// Write a quota that does not follow its table's billing.
+    /// Write a quota's history that lacks the version in force.
     RecordQuota(QuotaRecord),
     /// Place the partitions of the table of this name.
     Place(String),
@@ -44,18 +45,18 @@ pub(crate) fn steps(catalog: &Catalog, fleet: &Fleet, minimum_nodes: usize, now:
         catalog.nodes.len() >= minimum_nodes && fleet.live(now).count() >= minimum_nodes.min(MAJORITY);
     for table in catalog.tables.values() {
         match table.descriptor.status {
-            TableStatus::Active => {}
+            TableStatus::Active => {
+                record_quotas(table, catalog, &mut steps);
+            }
             TableStatus::Creating if !table.is_placed() => {
+                record_quotas(table, catalog, &mut steps);
                 if enough_nodes {
                     steps.push(Step::Place(table.descriptor.name.clone()));
                 }
             }
             TableStatus::Creating => create(table, catalog, fleet, now, &mut steps),
             TableStatus::Updating => {
-                let quotas = quotas_to_write(table, catalog);
-                let done = quotas.is_empty();
-                steps.extend(quotas.into_iter().map(Step::RecordQuota));
-                if done {
+                if record_quotas(table, catalog, &mut steps) == 0 {
                     steps.push(Step::Activate(table.descriptor.name.clone()));
                 }
             }
@@ -66,12 +67,11 @@ pub(crate) fn steps(catalog: &Catalog, fleet: &Fleet, minimum_nodes: usize, now:
 }
 
 fn create(table: &TableRecord, catalog: &Catalog, fleet: &Fleet, now: Timestamp, steps: &mut Vec<Step>) {
-    let quotas = quotas_to_write(table, catalog);
+    let quotas = record_quotas(table, catalog, steps);
     let led = table.partitions.iter().all(|partition| fleet.has_leader(PartitionId::new(partition.id)));
-    if led && quotas.is_empty() {
+    if led && quotas == 0 {
         steps.push(Step::Activate(table.descriptor.name.clone()));
     }
-    steps.extend(quotas.into_iter().map(Step::RecordQuota));
     if !led {
         let present = table.nodes().filter(|node| !fleet.is_away(*node, now));
         steps.extend(present.map(|node| Step::Assign(node, assignments(table, fleet, node).collect())));
@@ -92,19 +92,12 @@ fn delete(table: &TableRecord, fleet: &Fleet, now: Timestamp, steps: &mut Vec<St
     }
 }
 
-/// The quotas that the table's billing gives and that the catalog does not have at its version.
-fn quotas_to_write(table: &TableRecord, catalog: &Catalog) -> Vec<QuotaRecord> {
-    let TableDescriptor { id, version, billing, .. } = &table.descriptor;
-    [Direction::Read, Direction::Write]
-        .into_iter()
-        .map(|direction| QuotaRecord::of_billing(*id, *version, billing, direction))
-        .filter(|quota| {
-            catalog
-                .quotas
-                .get(&quota.name())
-                .is_none_or(|known| known.value.table_version < quota.table_version)
-        })
-        .collect()
+/// Has the histories written that lack the table's quotas in force; how many do.
+fn record_quotas(table: &TableRecord, catalog: &Catalog, steps: &mut Vec<Step>) -> usize {
+    let histories = histories_to_write(table, catalog);
+    let count = histories.len();
+    steps.extend(histories.into_iter().map(Step::RecordQuota));
+    count
 }
 
 /// What `node` should host of `table`, with the addresses of all concerned.

@@ -5,6 +5,7 @@ mod counter;
 mod credential;
 mod node;
 mod quota;
+mod ring;
 mod table;
 
 use serde::Serialize;
@@ -13,8 +14,9 @@ use serde::de::DeserializeOwned;
 pub(crate) use counter::{CounterRecord, Identifiers};
 pub use credential::CredentialRecord;
 pub(crate) use node::NodeRecord;
-pub(crate) use quota::{Direction, QuotaRecord};
-pub(crate) use table::{PartitionRecord, TableRecord};
+pub(crate) use quota::{QuotaOwner, QuotaRecord, bucket_of, to_wire};
+pub(crate) use ring::RingRecord;
+pub(crate) use table::{CurrentQuotas, OnDemandHistories, PartitionRecord, TableRecord, capacity_kind};
 
 /// A kind of record.
 pub(crate) trait Record: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
@@ -27,6 +29,11 @@ pub(crate) trait Record: Serialize + DeserializeOwned + Clone + Send + Sync + 's
     /// Its key.
     fn key(&self) -> String {
         format!("{}{}", Self::PREFIX, self.name())
+    }
+
+    /// The record as it would be written today, from one that an earlier version of this program wrote.
+    fn upgraded(self) -> Self {
+        self
     }
 }
 

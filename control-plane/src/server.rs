@@ -19,9 +19,13 @@ use wire::transport::Service;
 
 use crate::catalog_store::CatalogStore;
 use crate::config::{Config, ConfigError};
+use crate::gac_servers::{self, RingBoard};
 use crate::group_store::{CATALOG, GroupStore};
-use crate::leader::{self, COMMAND_QUEUE, Change, Shared};
-use crate::push::{self, Gac, Memds, PushBoard};
+use crate::leader::{self, COMMAND_QUEUE, Change, Refused, Shared};
+use crate::metrics;
+use crate::operator::{Operated, Quotas, RingControl};
+use crate::push::{self, Memds, PushBoard};
+use crate::quota_log::QuotaLog;
 use crate::record::CredentialRecord;
 use crate::service::{self, ControlService, MAX_ACCESS_KEY_BYTES};
 
@@ -71,6 +75,7 @@ pub enum CredentialError {
 pub struct Handle {
     address: SocketAddr,
     member: Arc<dyn Member>,
+    operated: Arc<dyn Operated>,
     tasks: TaskTracker,
     serving: JoinHandle<io::Result<()>>,
     broken: CancellationToken,
@@ -101,6 +106,18 @@ impl Handle {
     #[must_use]
     pub fn has_leader(&self) -> bool {
         self.member.has_leader()
+    }
+
+    /// The quotas, as this member shows and changes them while it leads.
+    #[must_use]
+    pub fn quotas(&self) -> Quotas {
+        Quotas::new(Arc::clone(&self.operated))
+    }
+
+    /// The ring of GAC servers, as this member shows and changes it while it leads.
+    #[must_use]
+    pub fn ring(&self) -> RingControl {
+        RingControl::new(Arc::clone(&self.operated))
     }
 
     /// All key pairs, by access key; none when another member leads.
@@ -159,8 +176,8 @@ impl<S: CatalogStore> Member for Shared<S> {
             }
             match service::execute(self, Change::PutCredential(record)).await {
                 Ok(Ok(_)) => Ok(()),
-                Ok(Err(refusal)) => Err(CredentialError::Refused(refusal)),
-                Err(_) => Err(CredentialError::Unavailable),
+                Ok(Err(Refused::Table(refusal))) => Err(CredentialError::Refused(refusal)),
+                Ok(Err(_)) | Err(_) => Err(CredentialError::Unavailable),
             }
         })
     }
@@ -245,11 +262,15 @@ pub(crate) fn start_with<S: CatalogStore>(
         store,
         serving: RwLock::new(None),
         fleet: Mutex::default(),
-        wake: Notify::new(),
+        wake: Arc::new(Notify::new()),
         commands,
         published: watch::Sender::new(None),
         board: Arc::new(PushBoard::default()),
+        ring_board: Arc::new(RingBoard::default()),
+        peaks: Mutex::default(),
+        quota_log: QuotaLog::default(),
     });
+    metrics::describe();
     let tasks = TaskTracker::new();
     let stop = shutdown.child_token();
     tasks.spawn(leader::run(Arc::clone(&shared), received, stop.clone()));
@@ -257,18 +278,16 @@ pub(crate) fn start_with<S: CatalogStore>(
         let (published, board) = (shared.published.subscribe(), Arc::clone(&shared.board));
         tasks.spawn(push::keep_told::<Memds>(memds.clone(), published, board, stop.clone()));
     }
-    for gac in &shared.config.gac {
-        // What GAC has acknowledged holds nobody up: a server without a quota takes the proxies' word.
-        let (published, board) = (shared.published.subscribe(), Arc::default());
-        tasks.spawn(push::keep_told::<Gac>(gac.clone(), published, board, stop.clone()));
-    }
+    let (board, wake) = (Arc::clone(&shared.ring_board), Arc::clone(&shared.wake));
+    tasks.spawn(gac_servers::keep_told(shared.published.subscribe(), board, wake, stop.clone()));
     let service = Arc::new(ControlService::new(Arc::clone(&shared), group.service, tasks.clone()));
     // The others must be heard until the leadership is handed over.
     let (deaf, broken) = (CancellationToken::new(), CancellationToken::new());
     let serving = tokio::spawn(wire::transport::serve(listener, service, deaf.clone()));
     tasks.spawn(stop_in_order(group.node, stop, deaf, broken.clone()));
     info!(%address, "control-plane member listens");
-    Ok(Handle { address, member: shared, tasks, serving, broken })
+    let operated: Arc<dyn Operated> = Arc::<Shared<S>>::clone(&shared);
+    Ok(Handle { address, member: shared, operated, tasks, serving, broken })
 }
 
 /// Once it is asked to, or its node has failed: ends the leader's work, hands over, then stops listening.

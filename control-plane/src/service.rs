@@ -3,25 +3,28 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use admission::BucketId;
 use dynamodb::error::ApiError;
-use dynamodb::table::{TableDescriptor, TableStatus};
+use dynamodb::table::{Billing, TableDescriptor, TableStatus};
 use routing::NodeAddress;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
-use units::{Bytes64, PartitionId, Term};
+use units::{Bytes64, MilliUnitsPerSecond, PartitionId, Term};
 use wire::clock;
-use wire::method::{Credential, FetchQuotas, InstallChunk, Method, ReportNode, Tables};
+use wire::method::{Credential, FetchQuotas, InstallChunk, Method, ReportNode, ReportPeaks, Tables};
 use wire::proto::control as proto;
 use wire::proto::control::table_answer::Answer;
 use wire::proto::control::table_command::Command as Asked;
+use wire::proto::routing::Acknowledged;
 use wire::transport::{Failure, Incoming, Responder, Service};
 
 use crate::catalog::json;
 use crate::catalog_store::CatalogStore;
 use crate::fleet::ReplicaState;
-use crate::leader::{Change, Changed, Command, Serving, Shared};
+use crate::leader::{Change, Changed, Command, Refused, Serving, Shared};
 use crate::metrics;
+use crate::push;
 use crate::reconcile;
 use crate::record::{CredentialRecord, Record, TableRecord};
 use crate::table_command;
@@ -64,6 +67,10 @@ impl<S: CatalogStore> Service for ControlService<S> {
                 Err(_) => responder.fail(Failure::Malformed),
             },
             FetchQuotas::NUMBER => self.answer_quotas(responder),
+            ReportPeaks::NUMBER => match request.decode::<ReportPeaks>() {
+                Ok(peaks) => self.take_peaks(&peaks, responder),
+                Err(_) => responder.fail(Failure::Malformed),
+            },
             InstallChunk::NUMBER => match &self.group {
                 Some(group) => group.call(request, responder),
                 None => responder.fail(Failure::UnknownMethod),
@@ -131,15 +138,20 @@ impl<S: CatalogStore> ControlService<S> {
     fn answer_quotas(&self, responder: Responder) {
         match self.shared.serving() {
             Some(serving) => {
-                let quotas = serving.catalog.quotas.values().map(|quota| quota.to_wire()).collect();
-                responder.answer::<FetchQuotas>(&proto::Quotas {
-                    quotas,
-                    complete: true,
-                    ..Default::default()
-                });
+                responder.answer::<FetchQuotas>(&push::all_quotas(&serving.catalog));
             }
             None => responder.fail(Failure::Unavailable),
         }
+    }
+
+    fn take_peaks(&self, peaks: &proto::Peaks, responder: Responder) {
+        let Some(serving) = self.shared.serving() else { return responder.fail(Failure::Unavailable) };
+        let peaks = peaks
+            .peaks
+            .iter()
+            .map(|peak| (BucketId::from_raw(peak.bucket), MilliUnitsPerSecond::new(peak.rate_milli)));
+        self.shared.peaks.lock().report(&serving.catalog, peaks);
+        responder.answer::<ReportPeaks>(&Acknowledged {});
     }
 }
 
@@ -161,14 +173,15 @@ async fn tables<S: CatalogStore>(
     let Some(serving) = shared.serving() else {
         return Ok(Answer::NotLeader(not_leader(shared)));
     };
+    let principal = command.principal;
     match command.command.ok_or(Failure::Malformed)? {
         Asked::Create(new) => {
             let new = serde_json::from_slice(&new).map_err(|_| Failure::Malformed)?;
-            change(shared, Change::Create(new)).await
+            change(shared, Change::Create { new, principal }).await
         }
         Asked::Update(wanted) => {
             let wanted = serde_json::from_slice(&wanted).map_err(|_| Failure::Malformed)?;
-            change(shared, Change::Update(wanted)).await
+            change(shared, Change::Update { change: wanted, principal }).await
         }
         Asked::Delete(name) => change(shared, Change::Delete(name)).await,
         Asked::Describe(name) => Ok(match table_command::existing(&serving.catalog, &name) {
@@ -182,9 +195,9 @@ async fn tables<S: CatalogStore>(
 /// Has the leader's task change a table, and shows it as it then is.
 async fn change<S: CatalogStore>(shared: &Shared<S>, change: Change) -> Result<Answer, Failure> {
     match execute(shared, change).await? {
-        Ok(Some(descriptor)) => Ok(table(&descriptor)),
-        Ok(None) => Err(Failure::Internal),
-        Err(error) => Ok(exception(error)),
+        Ok(Changed::Table(descriptor)) => Ok(table(&descriptor)),
+        Err(Refused::Table(error)) => Ok(exception(error)),
+        Ok(_) | Err(_) => Err(Failure::Internal),
     }
 }
 
@@ -195,7 +208,7 @@ async fn change<S: CatalogStore>(shared: &Shared<S>, change: Change) -> Result<A
 pub(crate) async fn execute<S>(
     shared: &Shared<S>,
     change: Change,
-) -> Result<Result<Changed, ApiError>, Failure> {
+) -> Result<Result<Changed, Refused>, Failure> {
     let (reply, result) = oneshot::channel();
     shared.commands.try_send(Command { change, reply }).map_err(|_full| Failure::Overloaded)?;
     result.await.map_err(|_dropped| Failure::Internal)
@@ -220,7 +233,11 @@ fn describe<S>(shared: &Shared<S>, serving: &Serving, name: &str) -> TableDescri
 fn with_size<S>(shared: &Shared<S>, record: &TableRecord) -> TableDescriptor {
     let partitions = record.partitions.iter().map(|partition| PartitionId::new(partition.id));
     let (items, bytes) = shared.fleet.lock().size(partitions);
-    TableDescriptor { item_count: items, size_bytes: bytes.get(), ..record.descriptor.clone() }
+    let mut billing = record.descriptor.billing.clone();
+    if let Billing::Provisioned(throughput) = &mut billing {
+        throughput.decreases_today = table_command::decreases_today(*throughput, clock::unix_now());
+    }
+    TableDescriptor { item_count: items, size_bytes: bytes.get(), billing, ..record.descriptor.clone() }
 }
 
 fn names(serving: &Serving, list: &proto::ListTables) -> proto::TableNames {
@@ -291,9 +308,13 @@ fn exception(error: ApiError) -> Answer {
 }
 
 fn not_leader<S: CatalogStore>(shared: &Shared<S>) -> proto::NotLeader {
+    proto::NotLeader { leader_address: other_leader(shared) }
+}
+
+/// Where the member listens that leads in this one's place, if that is known.
+pub(crate) fn other_leader<S: CatalogStore>(shared: &Shared<S>) -> Option<String> {
     let leader = shared.store.leadership().borrow().leader.filter(|leader| leader.get() != shared.config.id);
-    let leader_address = leader.and_then(|leader| shared.config.address_of(leader)).map(str::to_owned);
-    proto::NotLeader { leader_address }
+    leader.and_then(|leader| shared.config.address_of(leader)).map(str::to_owned)
 }
 
 fn state(replica: &proto::ReplicaReport) -> ReplicaState {

@@ -1,15 +1,19 @@
 //! `CreateTable`, `UpdateTable` and `DeleteTable`: from a command and the catalog to the record to write,
 //! or DynamoDB's exception. Pure.
 
+use admission::OnDemand;
 use dynamodb::error::{ApiError, ErrorKind};
 use dynamodb::table::{
-    Billing, BillingMode, NewTable, ProvisionedThroughput, TableChange, TableDescriptor, TableStatus,
+    Billing, BillingMode, NewTable, ProvisionedThroughput, TABLE_MAX_UNITS, TableChange, TableDescriptor,
+    TableStatus,
 };
 use routing::placement::{ON_DEMAND_PARTITIONS, partitions_for};
-use units::UnixMillis;
+use units::{MilliUnitsPerSecond, UnixMillis};
 
 use crate::catalog::Catalog;
-use crate::record::{Identifiers, TableRecord};
+use crate::quota::QuotaKind;
+use crate::quota_command;
+use crate::record::{Identifiers, OnDemandHistories, TableRecord, capacity_kind};
 
 /// Tables that may be created, changed or deleted at once. Source: DynamoDB Developer Guide, "Service
 /// quotas": 500 for tables without indexes.
@@ -24,6 +28,14 @@ pub(crate) struct Account<'a> {
     pub(crate) region: &'a str,
     pub(crate) account: &'a str,
     pub(crate) table_limit: usize,
+}
+
+/// Who wants a table changed, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    /// Who signed the request.
+    pub(crate) principal: &'a str,
+    pub(crate) now: UnixMillis,
 }
 
 /// What chance gives a new table.
@@ -47,6 +59,7 @@ pub(crate) fn check_create(catalog: &Catalog, new: &NewTable, account: Account<'
         )));
     }
     check_changes(catalog)?;
+    check_throughput(&new.name, &new.billing)?;
     let partitions = match &new.billing {
         Billing::Provisioned(throughput) => partitions_for(throughput.read, throughput.write),
         Billing::OnDemand { .. } => ON_DEMAND_PARTITIONS,
@@ -61,8 +74,9 @@ pub(crate) fn create(
     identifiers: Identifiers,
     account: Account<'_>,
     chance: Chance,
-    now: UnixMillis,
+    request: Request<'_>,
 ) -> TableRecord {
+    let now = request.now;
     let arn = format!("arn:aws:dynamodb:{}:{}:table/{}", account.region, account.account, new.name);
     let billing = match new.billing {
         Billing::OnDemand { max_read, max_write, .. } => {
@@ -92,7 +106,15 @@ pub(crate) fn create(
         size_bytes: 0,
         quotas: None,
     };
-    TableRecord { descriptor, first_partition: identifiers.first_partition, partitions: vec![] }
+    let mut table = TableRecord {
+        descriptor,
+        first_partition: identifiers.first_partition,
+        partitions: vec![],
+        quotas: None,
+        on_demand: None,
+    };
+    table.set_quotas(quota_command::first(&table, request.principal, now));
+    table
 }
 
 /// The table, being deleted.
@@ -116,16 +138,20 @@ pub(crate) fn delete(catalog: &Catalog, name: &str) -> Result<TableRecord, ApiEr
 pub(crate) fn update(
     catalog: &Catalog,
     change: &TableChange,
-    now: UnixMillis,
+    request: Request<'_>,
 ) -> Result<TableRecord, ApiError> {
-    let table = existing(catalog, &change.name)?;
-    check_active(&table.descriptor)?;
-    let billing = changed_billing(&table.descriptor.billing, change, now)?;
-    let mut table = table.clone();
+    let before = existing(catalog, &change.name)?;
+    check_active(&before.descriptor)?;
+    let billing = changed_billing(&before.descriptor.billing, change, request.now)?;
+    let mut table = before.clone();
     if let Some(billing) = billing {
         check_changes(catalog)?;
+        check_throughput(&change.name, &billing)?;
+        table.on_demand = on_demand_after(before, &billing);
         table.descriptor.billing = billing;
         table.descriptor.status = TableStatus::Updating;
+        let quotas = quota_command::after_billing(before, &table, request.principal, request.now);
+        table.set_quotas(quotas);
     }
     if let Some(protection) = change.deletion_protection {
         table.descriptor.deletion_protection = protection;
@@ -212,15 +238,42 @@ fn throughput(
             present.read, wanted.read, present.write, wanted.write
         )));
     }
-    let increases = wanted.read > present.read || wanted.write > present.write;
-    let decreases = wanted.read < present.read || wanted.write < present.write;
-    Ok(Billing::Provisioned(ProvisionedThroughput {
-        read: wanted.read,
-        write: wanted.write,
+    Ok(Billing::Provisioned(provisioned(present, wanted.read, wanted.write, now)))
+}
+
+/// The throughput with these units, and with what was raised or lowered dated.
+pub(crate) fn provisioned(
+    present: ProvisionedThroughput,
+    read: u64,
+    write: u64,
+    now: UnixMillis,
+) -> ProvisionedThroughput {
+    let increases = read > present.read || write > present.write;
+    let decreases = read < present.read || write < present.write;
+    ProvisionedThroughput {
+        read,
+        write,
         last_increase_ms: if increases { Some(now.get()) } else { present.last_increase_ms },
         last_decrease_ms: if decreases { Some(now.get()) } else { present.last_decrease_ms },
         decreases_today: decreases_today(present, now) + u64::from(decreases),
-    }))
+    }
+}
+
+/// The peaks of a table with this new billing: kept while it is on demand; a table that was provisioned
+/// begins with what that gave it.
+fn on_demand_after(before: &TableRecord, billing: &Billing) -> Option<OnDemandHistories> {
+    match (&before.descriptor.billing, billing) {
+        (_, Billing::Provisioned(_)) => None,
+        (Billing::OnDemand { .. }, Billing::OnDemand { .. }) => before.on_demand,
+        (Billing::Provisioned(was), Billing::OnDemand { .. }) => {
+            let history = |kind, units| {
+                let rate = MilliUnitsPerSecond::from_units(units);
+                OnDemand::after_provisioned(capacity_kind(kind), rate).into()
+            };
+            let (read, write) = (history(QuotaKind::Read, was.read), history(QuotaKind::Write, was.write));
+            Some(OnDemandHistories { read, write })
+        }
+    }
 }
 
 /// `NumberOfDecreasesToday`: how often the throughput was lowered on this UTC day.
@@ -243,6 +296,20 @@ fn check_active(table: &TableDescriptor) -> Result<(), ApiError> {
         "Attempt to change a resource which is still in use: Table is being {what}: {}",
         table.name
     )))
+}
+
+/// Throughput above what one table may have is refused.
+fn check_throughput(table: &str, billing: &Billing) -> Result<(), ApiError> {
+    let Billing::Provisioned(ProvisionedThroughput { read, write, .. }) = billing else { return Ok(()) };
+    for (units, what) in [(*read, "ReadCapacityUnits"), (*write, "WriteCapacityUnits")] {
+        if units > TABLE_MAX_UNITS {
+            return Err(limit(format!(
+                "Subscriber limit exceeded: Provisioned {what} of table {table} would be {units}, which \
+                 exceeds the limit of {TABLE_MAX_UNITS} {what} per table"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn check_changes(catalog: &Catalog) -> Result<(), ApiError> {

@@ -14,8 +14,9 @@ use wire::transport::{Connection, ConnectionConfig};
 use super::Leader;
 use crate::catalog_store::{CatalogStore, WriteError};
 use crate::metrics;
+use crate::quota::QuotaKind;
 use crate::reconcile::{self, Step};
-use crate::record::{Direction, QuotaRecord, Record, TableRecord};
+use crate::record::{QuotaOwner, QuotaRecord, TableRecord};
 
 /// How long a node may take to answer that it hosts or dropped replicas; it is asked again anyway.
 const ASSIGN_DEADLINE: Duration = Duration::from_secs(2);
@@ -111,9 +112,9 @@ impl<S: CatalogStore> Leader<'_, S> {
     async fn erase(&mut self, name: &str) -> Result<(), WriteError> {
         let Some(table) = self.catalog.tables.get(name).cloned() else { return Ok(()) };
         let descriptor = &table.value.descriptor;
-        for direction in [Direction::Read, Direction::Write] {
-            let quota = QuotaRecord::of_billing(descriptor.id, 0, &descriptor.billing, direction);
-            self.delete_record::<QuotaRecord>(&quota.name()).await?;
+        for kind in QuotaKind::ALL {
+            let history = QuotaRecord::name_of(&QuotaOwner::Table(descriptor.id), kind);
+            self.delete_record::<QuotaRecord>(&history).await?;
         }
         self.delete_record::<TableRecord>(name).await?;
         info!(table = %name, "a table is gone");

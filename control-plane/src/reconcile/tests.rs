@@ -14,10 +14,12 @@ use units::{Bytes64, Epoch, Term, UnixMillis};
 
 use super::*;
 use crate::fleet::ReplicaState;
-use crate::record::CounterRecord;
-use crate::table_command::{self, Account, Chance};
+use crate::quota::QuotaKind;
+use crate::record::{CounterRecord, QuotaOwner};
+use crate::table_command::{self, Account, Chance, Request};
 
 const ACCOUNT: Account<'static> = Account { region: "r", account: "000000000000", table_limit: 100 };
+const REQUEST: Request<'static> = Request { principal: "ann", now: UnixMillis::new(0) };
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
@@ -38,11 +40,13 @@ proptest! {
                     prop_assert!(world.node(*node).hosts.contains(&partition.id));
                 }
             }
-            for direction in [Direction::Read, Direction::Write] {
-                let TableDescriptor { id, billing, .. } = &table.descriptor;
-                let wanted = QuotaRecord::of_billing(*id, 0, billing, direction);
-                let quota = &world.catalog.quotas.get(&wanted.name()).unwrap().value;
-                prop_assert_eq!(quota.rate_milli, wanted.rate_milli);
+            for kind in QuotaKind::ALL {
+                let history = QuotaRecord::name_of(&QuotaOwner::Table(table.descriptor.id), kind);
+                let history = &world.catalog.quotas.get(&history).unwrap().value;
+                prop_assert_eq!(history.newest(), table.quota(kind));
+                prop_assert_eq!(history.newest().terms.rate, table.own_units(kind));
+                let versions = history.versions.iter().map(|version| version.version);
+                prop_assert!(versions.eq(1..=history.newest().version), "no version is missing");
             }
         }
         let placed: BTreeSet<u64> = world
@@ -223,8 +227,9 @@ impl World {
 
     fn erase(&mut self, name: &str) {
         let table = self.table(name);
-        for direction in ["read", "write"] {
-            self.catalog.remove::<QuotaRecord>(&format!("{}/{direction}", table.descriptor.id));
+        for kind in QuotaKind::ALL {
+            let history = QuotaRecord::name_of(&QuotaOwner::Table(table.descriptor.id), kind);
+            self.catalog.remove::<QuotaRecord>(&history);
         }
         self.catalog.remove::<TableRecord>(name);
         let partitions = table.partitions.iter().map(|partition| PartitionId::new(partition.id));
@@ -246,8 +251,8 @@ impl World {
         let (identifiers, counter): (_, CounterRecord) = self.catalog.counter().take(partitions);
         self.catalog.put(1, counter);
         let chance = Chance { uuid: "u".into(), hash_seed: 1 };
-        let now = UnixMillis::new(0);
-        self.catalog.put(1, table_command::create(new, partitions, identifiers, ACCOUNT, chance, now));
+        let table = table_command::create(new, partitions, identifiers, ACCOUNT, chance, REQUEST);
+        self.catalog.put(1, table);
     }
 
     fn delete_any(&mut self) {
@@ -263,7 +268,7 @@ impl World {
         let read = self.rng.random_range(1..9);
         let provisioned = Some(ProvisionedThroughput { read, write: 1, ..Default::default() });
         let change = TableChange { name, provisioned, ..Default::default() };
-        if let Ok(table) = table_command::update(&self.catalog, &change, UnixMillis::new(0)) {
+        if let Ok(table) = table_command::update(&self.catalog, &change, REQUEST) {
             self.catalog.put(1, table);
         }
     }

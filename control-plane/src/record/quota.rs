@@ -1,86 +1,115 @@
-//! `quota/TABLE/DIRECTION`: the refill rate and burst of one bucket: what `UpdateTable` and operators set
-//! and GAC enforces.
+//! `quotas/OWNER/KIND`: the versions of one quota. A table's version in force is part of the table's own
+//! record, so that it changes with the descriptor in one write; this record follows. The account's and the
+//! principals' versions in force are the last ones here.
 
-use admission::{BucketId, CapacityKind};
-use dynamodb::table::Billing;
+use admission::{BucketId, Level};
 use serde::{Deserialize, Serialize};
 use units::TableId;
 use wire::proto::control::Quota;
 
-use super::Record;
+use super::{Record, capacity_kind};
+use crate::quota::{HISTORY_VERSIONS, Outage, QuotaKind, QuotaVersion};
 
-/// One bucket's quota.
+/// One quota's versions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct QuotaRecord {
-    /// The table's number.
-    pub table: u64,
-    /// Reads or writes.
-    pub direction: Direction,
-    /// Refill rate, milli-units per second.
-    pub rate_milli: u64,
-    /// Burst capacity, milli-units.
-    pub burst_milli: u64,
-    /// The table descriptor's version that set it: orders this quota against the ones that proxies
-    /// report from their descriptors.
-    pub table_version: u64,
+    /// Whose.
+    pub owner: QuotaOwner,
+    /// Of which capacity.
+    pub kind: QuotaKind,
+    /// The oldest first; never empty.
+    pub versions: Vec<QuotaVersion>,
 }
 
-/// What a bucket is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// Whose quota, by what never changes and is never reused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Direction {
-    /// Read capacity units.
-    Read,
-    /// Write capacity units.
-    Write,
+pub(crate) enum QuotaOwner {
+    /// All tables.
+    Account,
+    /// The table with this number.
+    Table(u64),
+    /// Whoever signs under this name.
+    Principal(String),
 }
-
-/// Unused capacity is banked for so long. Source: DynamoDB Developer Guide, "Burst capacity".
-const BURST_SECONDS: u64 = 300;
 
 impl QuotaRecord {
-    /// The quota that a table's billing gives one direction.
+    /// What its record is called.
     #[must_use]
-    pub(crate) fn of_billing(
-        table: u64,
-        table_version: u64,
-        billing: &Billing,
-        direction: Direction,
-    ) -> Self {
-        let units = match direction {
-            Direction::Read => billing.read_units(),
-            Direction::Write => billing.write_units(),
-        };
-        let rate_milli = units.saturating_mul(1000);
-        let burst_milli = rate_milli.saturating_mul(BURST_SECONDS);
-        Self { table, direction, rate_milli, burst_milli, table_version }
+    pub(crate) fn name_of(owner: &QuotaOwner, kind: QuotaKind) -> String {
+        match owner {
+            QuotaOwner::Account => format!("account/{kind}"),
+            QuotaOwner::Table(id) => format!("table/{id}/{kind}"),
+            QuotaOwner::Principal(name) => format!("principal/{kind}/{name}"),
+        }
     }
 
-    /// Its form on the wire.
+    /// The newest version.
     #[must_use]
-    pub(crate) fn to_wire(&self) -> Quota {
-        let kind = match self.direction {
-            Direction::Read => CapacityKind::Read,
-            Direction::Write => CapacityKind::Write,
-        };
-        Quota {
-            bucket: BucketId::new(TableId::new(self.table), kind).get(),
-            rate_milli: self.rate_milli,
-            burst_milli: self.burst_milli,
-            version: self.table_version,
-            ..Quota::default()
-        }
+    pub(crate) fn newest(&self) -> &QuotaVersion {
+        self.versions.last().expect("a history has at least the version that began it")
+    }
+
+    /// With one more version; the oldest ones go.
+    #[must_use]
+    pub(crate) fn with(mut self, version: QuotaVersion) -> Self {
+        self.versions.push(version);
+        let surplus = self.versions.len().saturating_sub(HISTORY_VERSIONS);
+        self.versions.drain(..surplus);
+        self
     }
 }
 
 impl Record for QuotaRecord {
-    const PREFIX: &'static str = "quota/";
+    const PREFIX: &'static str = "quotas/";
 
     fn name(&self) -> String {
-        let direction = match self.direction {
-            Direction::Read => "read",
-            Direction::Write => "write",
-        };
-        format!("{}/{direction}", self.table)
+        Self::name_of(&self.owner, self.kind)
     }
 }
+
+/// The bucket at the GAC servers; the account has none, since its quota is divided among its tables' shares.
+#[must_use]
+pub(crate) fn bucket_of(owner: &QuotaOwner, kind: QuotaKind) -> Option<u64> {
+    let kind = capacity_kind(kind);
+    match owner {
+        QuotaOwner::Account => None,
+        QuotaOwner::Table(id) => Some(BucketId::new(TableId::new(*id), kind).get()),
+        QuotaOwner::Principal(name) => Some(BucketId::principal(name, kind).get()),
+    }
+}
+
+/// A quota in force, as the GAC servers are told of it.
+#[must_use]
+pub(crate) fn to_wire(owner: &QuotaOwner, kind: QuotaKind, version: &QuotaVersion) -> Quota {
+    let account = BucketId::at(Level::AccountShare, 0, capacity_kind(kind));
+    let terms = &version.terms;
+    let milli = |units: u64| units.saturating_mul(1000);
+    let outage = match terms.outage {
+        Outage::Strict => admission::OutagePolicy::Strict,
+        Outage::Static => admission::OutagePolicy::Static,
+        Outage::Open => admission::OutagePolicy::Open,
+    };
+    let burst_units = terms.burst.unwrap_or_else(|| terms.rate.saturating_mul(BURST_SECONDS));
+    let quota = admission::Quota {
+        rate: units::MilliUnitsPerSecond::new(milli(terms.rate)),
+        burst: units::MilliUnits::new(milli(burst_units)),
+        version: version.version,
+        outage,
+        shadow: terms.shadow,
+    };
+    Quota {
+        weight: terms.weight,
+        floor_milli: milli(terms.floor),
+        cap_milli: terms.cap.map(milli),
+        priority: terms.priority.into(),
+        name: match owner {
+            QuotaOwner::Principal(name) => name.clone(),
+            QuotaOwner::Account | QuotaOwner::Table(_) => String::new(),
+        },
+        ..Quota::of(bucket_of(owner, kind).map_or(account, BucketId::from_raw), quota)
+    }
+}
+
+/// Seconds of rate that are banked unless an operator says otherwise.
+const BURST_SECONDS: u64 = dynamodb::table::TableQuota::BURST_SECONDS;

@@ -87,7 +87,7 @@ fn catalog_route() -> Route {
 impl Stage {
     pub(super) async fn start() -> Self {
         let shutdown = CancellationToken::new();
-        let config = memds::Config { listen: "127.0.0.1:0".parse().unwrap() };
+        let config = memds::Config::new("127.0.0.1:0".parse().unwrap());
         Self {
             catalog: Arc::new(SharedCatalog { store: MemoryStore::new(), lost_answers: AtomicUsize::new(0) }),
             memds: memds::start(config, shutdown.clone()).await.unwrap(),
