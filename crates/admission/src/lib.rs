@@ -9,6 +9,7 @@
 //! ([`AtomicTokenBucket`], kept by its [`LeaseKeeper`]).
 
 mod allocator;
+mod allowance;
 mod chain;
 mod heavy_hitters;
 mod lease;
@@ -22,7 +23,10 @@ mod refill_clock;
 mod ring;
 mod token_bucket;
 
-pub use allocator::{Allocator, AllocatorConfig, BucketSummary};
+pub use allocator::{
+    Allocator, AllocatorConfig, Answer, BucketState, BucketSummary, ShareState, ShareSummary, Violations,
+};
+pub use allowance::Allowance;
 pub use chain::{Chain, ChainRefusal, MAX_LEVELS, Taken};
 pub use heavy_hitters::{HeavyHitters, HotKey, KeyHash};
 pub use lease::{

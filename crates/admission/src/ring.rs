@@ -4,7 +4,7 @@
 use twox_hash::XxHash3_64;
 use units::Epoch;
 
-use crate::lease::BucketId;
+use crate::lease::{BucketId, Level};
 
 /// Points of each server on the ring: shares within about 10 % of each other.
 const POINTS_PER_SERVER: u64 = 128;
@@ -51,9 +51,20 @@ impl Ring {
     /// The bucket's owner, by its index among [`Self::servers`]; none: there are no servers.
     #[must_use]
     pub fn owner(&self, bucket: BucketId) -> Option<usize> {
-        let hash = XxHash3_64::oneshot(&bucket.get().to_be_bytes());
+        // An account's shares are divided by one server: those of a kind share one place on the ring.
+        let place = match bucket.level() {
+            Level::AccountShare => BucketId::at(Level::AccountShare, 0, bucket.kind()),
+            Level::Table | Level::Principal | Level::Index => bucket,
+        };
+        let hash = XxHash3_64::oneshot(&place.get().to_be_bytes());
         let next = self.points.partition_point(|(point, _)| *point < hash);
         self.points.get(next).or(self.points.first()).map(|(_, server)| *server)
+    }
+
+    /// The bucket's owner.
+    #[must_use]
+    pub fn owner_name(&self, bucket: BucketId) -> Option<&str> {
+        self.owner(bucket).map(|server| self.servers[server].as_str())
     }
 }
 
@@ -66,7 +77,7 @@ mod tests {
     }
 
     fn owner(ring: &Ring, bucket: u64) -> &str {
-        let index = ring.owner(BucketId::from_raw(bucket)).expect("the ring has servers");
+        let index = ring.owner(BucketId::from_raw(bucket << 3)).expect("the ring has servers");
         &ring.servers()[index]
     }
 
@@ -79,6 +90,14 @@ mod tests {
     #[test]
     fn an_empty_ring_owns_nothing() {
         assert_eq!(ring(&[]).owner(BucketId::from_raw(7)), None);
+    }
+
+    #[test]
+    fn an_accounts_shares_of_a_kind_have_one_owner() {
+        use crate::lease::CapacityKind;
+        let ring = ring(&["a:1", "b:1", "c:1"]);
+        let owner_of = |table| ring.owner_name(BucketId::at(Level::AccountShare, table, CapacityKind::Read));
+        assert!((0..500).all(|table| owner_of(table) == owner_of(0)));
     }
 
     #[test]

@@ -20,6 +20,10 @@ fn at(millis: u64) -> Timestamp {
     Timestamp::from_nanos(millis * 1_000_000)
 }
 
+fn header(proxy: u64) -> ReportHeader {
+    ReportHeader { proxy: ProxyId::new(proxy), session: 1, fleet: 0, ring: Epoch::new(1), leaving: false }
+}
+
 struct Proxy {
     keeper: LeaseKeeper,
     bucket: AtomicTokenBucket,
@@ -71,7 +75,7 @@ impl Fleet {
         let mut owner = Allocator::new(Epoch::new(1), config.clone(), at(0));
         let proxies = (0..proxies)
             .map(|number| {
-                owner.introduce(ProxyId::new(u64::from(number)));
+                owner.hear(&header(u64::from(number)), at(0));
                 let lease = LeaseKeeper::first_lease(quota, u64::from(proxies), TTL, at(0));
                 Proxy {
                     keeper: LeaseKeeper::new(id, quota),
@@ -169,9 +173,9 @@ impl Fleet {
             }
             match next.remove() {
                 Message::Report { proxy, entry, sent_at } => {
-                    let id = ProxyId::new(proxy as u64);
-                    let grant = self.owner.on_report(id, 1, &entry, now);
-                    self.owner.introduce(id);
+                    let header = header(proxy as u64);
+                    let grant = self.owner.on_report(&header, &entry, now).grant();
+                    self.owner.hear(&header, now);
                     if let Some(grant) = grant {
                         self.send(|| Message::Grant { proxy, grant, asked_at: sent_at });
                     }

@@ -1,21 +1,17 @@
 //! One bucket at its owner: the pool, and each proxy's share of rate and tokens.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use units::{Epoch, MilliUnits, MilliUnitsPerSecond, ProxyId, Timestamp};
+use units::{Epoch, MilliUnits, MilliUnitsPerSecond, Timestamp};
 
-use super::{AllocatorConfig, BucketSummary, MAX_AMOUNT};
-use crate::lease::{Grant, GrantNumber, Mode, PoolColour, Quota, ReportEntry};
+use super::roster::{FleetView, Roster};
+use super::shares::{Share, Shares, Standing};
+use super::summary::Violations;
+use super::{AllocatorConfig, MAX_AMOUNT};
+use crate::allowance::{Allowance, WIDE_TTL};
+use crate::lease::{Grant, GrantNumber, Mode, OutagePolicy, PoolColour, Quota, ReportEntry, ReportHeader};
 use crate::token_bucket::{TokenBucket, local_depth};
 
-/// Offered load is followed fast when it rises and slowly when it falls.
-const RISE_HALF_LIFE: Duration = Duration::from_millis(50);
-/// See [`RISE_HALF_LIFE`].
-const FALL_HALF_LIFE: Duration = Duration::from_millis(350);
-/// Reports closer together than this only acknowledge: a rate over so short a time means nothing, and a
-/// new decrease for each acknowledgement would be answered by the next one, for ever.
-const MIN_SAMPLE: Duration = Duration::from_millis(50);
 /// Below the quota, a proxy is leased its demand and so much more, in percent.
 const HEADROOM_PERCENT: u64 = 103;
 /// Above it, so much of the quota, in thousandths, is shared equally: nobody is starved of a first token.
@@ -25,61 +21,68 @@ const WAITING_INTERVAL: Duration = Duration::from_millis(200);
 /// A newcomer's demand is not known yet.
 const NEWCOMER_INTERVAL: Duration = Duration::from_millis(500);
 /// Grants after which a proxy is no newcomer.
-const NEWCOMER_GRANTS: u64 = 3;
-
-/// One proxy's part of a bucket.
-#[derive(Debug)]
-struct Share {
-    session: u64,
-    admitted: MilliUnits,
-    throttled: MilliUnits,
-    returned: MilliUnits,
-    /// The highest rate that the proxy may be using.
-    out: MilliUnitsPerSecond,
-    /// The most tokens that the proxy may be holding.
-    hold: MilliUnits,
-    /// What the last grant said; `out` and `hold` fall to it when it is acknowledged.
-    granted_rate: MilliUnitsPerSecond,
-    granted_cap: MilliUnits,
-    safe_rate: MilliUnitsPerSecond,
-    sequence: u64,
-    demand: MilliUnitsPerSecond,
-    need: MilliUnits,
-    reported_at: Timestamp,
-    silent: bool,
-}
+const NEWCOMER_GRANTS: u8 = 3;
+/// Reports of an unchanged rate after which a proxy may report less often.
+const STEADY_REPORTS: u8 = 3;
+/// The longest time between reports.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(30);
+/// With fewer tokens than this per proxy and interval a rate is too small to split …
+const DIRECT_BELOW: u64 = 4_000;
+/// … and with more than this it is not any more.
+const LEASED_ABOVE: u64 = 8_000;
+/// Proxies that reported within this use the bucket.
+const USES: Duration = Duration::from_secs(10);
+/// A share whose proxy became untracked is dropped once it has been quiet for so long: a report that was
+/// overtaken must not bring it back.
+const UNTRACKED_AFTER: Duration = Duration::from_secs(5);
+/// A request's worth of tokens.
+const ONE_UNIT: u64 = 1_000;
 
 /// A bucket's pool, shares, and running sums over the shares.
 #[derive(Debug)]
 pub(super) struct Bucket {
-    quota: Quota,
-    pool: TokenBucket,
-    shares: BTreeMap<ProxyId, Share>,
-    sums: Sums,
+    pub(super) quota: Quota,
+    /// Of the grants: from when this owner began to own it.
+    pub(super) epoch: Epoch,
+    /// Counts the times that this server began to own buckets: see `Ownership`.
+    pub(super) acquired: u32,
+    /// An earlier owner's sums came with it.
+    pub(super) handed_over: bool,
+    pub(super) pool: TokenBucket,
+    pub(super) shares: Shares,
+    pub(super) sums: Sums,
     /// Σout and Σhold may be above the quota's only as far as they were when it was lowered.
-    most_out: u64,
-    most_held: u64,
-    /// While learning, what looks unleased may be leased by the earlier owner: the pool earns nothing.
-    learning: bool,
+    pub(super) most_out: u64,
+    pub(super) most_held: u64,
+    /// Until then, proxies that are not tracked may use wide allowances.
+    pub(super) wide_until: Timestamp,
+    /// Too small to split.
+    direct: bool,
+    /// Tracked proxies that use it.
+    users: u32,
+    touched_at: Timestamp,
+    pub(super) meter: WindowMeter,
+    pub(super) violations: Violations,
 }
 
+/// Sums over the shares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sums {
-    out: u64,
-    hold: u64,
-    demand: u64,
-    need: u64,
+pub(super) struct Sums {
+    pub(super) out: u64,
+    pub(super) hold: u64,
+    pub(super) demand: u64,
+    pub(super) need: u64,
 }
 
 impl Sums {
-    fn add(&mut self, share: &Share) {
+    pub(super) fn add(&mut self, share: &Share) {
         self.out += share.out.get();
         self.hold += share.hold.get();
         self.demand = self.demand.saturating_add(share.demand.get());
         self.need = self.need.saturating_add(share.need.get());
     }
 
-    fn remove(&mut self, share: &Share) {
+    pub(super) fn remove(&mut self, share: &Share) {
         self.out -= share.out.get();
         self.hold -= share.hold.get();
         self.demand = self.demand.saturating_sub(share.demand.get());
@@ -87,111 +90,227 @@ impl Sums {
     }
 }
 
+/// The worst window of (admitted − R·τ), by what reports show.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct WindowMeter {
+    /// Admitted − R·t above the lowest that it has been.
+    rise: u64,
+    pub(super) worst: u64,
+    at: Timestamp,
+}
+
+impl WindowMeter {
+    fn count(&mut self, admitted: MilliUnits, rate: MilliUnitsPerSecond, now: Timestamp) {
+        let earned = rate.earned_in(now.since(self.at)).get();
+        self.at = self.at.max(now);
+        self.rise = self.rise.saturating_sub(earned).saturating_add(admitted.get());
+        self.worst = self.worst.max(self.rise);
+    }
+}
+
+/// What is kept for proxies that are not tracked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reserve {
+    pub(super) rate: u64,
+    pub(super) tokens: u64,
+}
+
+/// What of the server matters to one report's answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context<'a> {
+    pub(super) config: &'a AllocatorConfig,
+    pub(super) fleet: FleetView,
+    pub(super) learning: bool,
+    /// The next grant's.
+    pub(super) sequence: u64,
+    pub(super) now: Timestamp,
+}
+
 impl Bucket {
-    pub(super) fn new(quota: Quota, now: Timestamp) -> Self {
+    pub(super) fn new(quota: Quota, epoch: Epoch, acquired: u32, now: Timestamp) -> Self {
         Self {
             quota,
+            epoch,
+            acquired,
+            handed_over: false,
             // Empty: who knows what an earlier owner gave away.
             pool: TokenBucket::empty(MilliUnitsPerSecond::default(), quota.burst, now),
-            shares: BTreeMap::new(),
+            shares: Shares::default(),
             sums: Sums::default(),
             most_out: quota.rate.get(),
             most_held: quota.burst.get(),
-            learning: false,
+            wide_until: Timestamp::from_nanos(0),
+            direct: false,
+            users: 0,
+            touched_at: now,
+            meter: WindowMeter { at: now, ..WindowMeter::default() },
+            violations: Violations::default(),
         }
     }
 
-    pub(super) fn adopt(&mut self, quota: Quota, now: Timestamp) {
+    pub(super) fn adopt(&mut self, quota: Quota, context: &Context<'_>) {
         if quota.version <= self.quota.version {
             return;
         }
+        self.meter.count(MilliUnits::ZERO, self.quota.rate, context.now);
         self.quota = quota;
         self.most_out = quota.rate.get().max(self.sums.out);
         self.most_held = quota.burst.get().max(self.sums.hold);
-        self.balance(now);
+        self.balance(context);
     }
 
-    pub(super) fn is_unused(&self) -> bool {
+    /// Nothing is out, and the pool is as full as a new bucket's would be.
+    pub(super) fn is_unused(&self, context: &Context<'_>) -> bool {
+        let reserve = self.reserve(context);
         self.shares.is_empty()
+            && context.now >= self.wide_until
+            && (context.now.since(self.touched_at) >= context.config.membership
+                || self.pool.level().get() + reserve.tokens >= self.quota.burst.get())
     }
 
-    pub(super) fn summary(&self) -> BucketSummary {
-        BucketSummary {
-            quota: self.quota,
-            pool: self.pool.level(),
-            leased: MilliUnitsPerSecond::new(self.sums.out),
-            held: MilliUnits::new(self.sums.hold),
-            demand: MilliUnitsPerSecond::new(self.sums.demand),
-            proxies: self.shares.len(),
+    pub(super) fn mode(&self) -> Mode {
+        match (self.direct, self.shares.is_empty()) {
+            (_, true) => Mode::Untracked,
+            (true, false) => Mode::Direct,
+            (false, false) => Mode::Leased,
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one report's whole context; a type would only rename it")]
+    /// Answers one entry. None: it is older than one already seen.
     pub(super) fn on_report(
         &mut self,
-        proxy: ProxyId,
-        session: u64,
+        header: &ReportHeader,
         entry: &ReportEntry,
-        epoch: Epoch,
-        learning: bool,
-        config: &AllocatorConfig,
-        now: Timestamp,
+        context: &Context<'_>,
     ) -> Option<Grant> {
-        self.learning = learning;
-        self.pool.refill(now);
-        if self.shares.get(&proxy).is_some_and(|share| share.is_older_than(session, entry)) {
-            return None;
-        }
-        let mut share = match self.shares.remove(&proxy) {
-            Some(share) => {
+        self.touched_at = context.now;
+        self.pool.refill(context.now);
+        let position = self.shares.position(header.proxy);
+        let mut share = match position {
+            Some(position) => {
+                let share = *self.shares.get(position);
+                if share.is_older_than(header.session, entry) {
+                    return None;
+                }
                 self.sums.remove(&share);
                 share
             }
-            None => self.newcomer(session, entry, now),
+            None => {
+                if header.leaving {
+                    return None;
+                }
+                if let Some(grant) = self.grant_untracked(entry, context) {
+                    return Some(grant);
+                }
+                self.newcomer(header, entry, context)
+            }
         };
-        share.begin_session(session, entry);
-        self.pool.add(entry.returned.saturating_sub(share.returned));
-        share.acknowledge(entry, epoch);
-        let sampled = share.sample(entry, now);
-        // From here on the sums are those of the other proxies, and the demand and need with this one's.
-        let grant = self.grant(&mut share, entry, epoch, sampled, config);
+        if header.leaving {
+            self.say_goodbye(position.expect("a newcomer is not leaving"), entry, context);
+            return None;
+        }
+        let untracked = share.standing == Standing::Leaving && share.is_acknowledged(entry, self.epoch);
+        self.credit(&mut share, header.session, entry, context);
+        let sampled = self.sample(&mut share, entry, context);
+        // From here on the sums are those of the other proxies.
+        let grant = self.grant(&mut share, entry, sampled, position.is_none(), context);
+        if untracked && share.standing == Standing::Leaving {
+            // It has the same once more: this needs no acknowledgement.
+            share.standing = Standing::Left;
+        }
         self.sums.add(&share);
-        self.shares.insert(proxy, share);
-        self.balance(now);
+        self.shares.put(position, share);
+        self.balance(context);
         Some(grant)
     }
 
-    pub(super) fn expire(&mut self, config: &AllocatorConfig, now: Timestamp) {
-        let sums = &mut self.sums;
-        self.shares.retain(|_, share| {
-            let silence = now.since(share.reported_at);
-            if share.silent || silence < config.lease_certainly_ended() {
-                let stays = silence < config.membership;
-                if !stays {
-                    sums.remove(share);
-                }
-                return stays;
-            }
-            sums.remove(share);
-            share.fall_silent();
-            sums.add(share);
-            true
-        });
-        self.balance(now);
+    /// Takes the proxy's word for what it returns and what it uses.
+    fn credit(&mut self, share: &mut Share, session: u64, entry: &ReportEntry, context: &Context<'_>) {
+        share.begin_session(session, entry);
+        let base = Allowance::base(self.quota, context.config.expected_proxies);
+        if share.session == session && entry.acknowledged == GrantNumber::default() {
+            // It started anew, and has an allowance until it hears.
+            share.hold = share.hold.max(base.depth.min(MilliUnits::new(self.room_for_hold())));
+        }
+        self.pool.add(entry.returned.saturating_sub(share.returned));
+        share.acknowledge(entry, self.epoch);
     }
 
-    /// A proxy seen for the first time counts with what it shows, as far as the quota goes. (Proxies
-    /// that all start together stay within it by themselves: see `LeaseKeeper::first_lease`.)
-    fn newcomer(&mut self, session: u64, entry: &ReportEntry, now: Timestamp) -> Share {
-        let out = entry.rate_in_use.get().min(self.quota.rate.get().saturating_sub(self.sums.out));
-        let shown = entry.held.max(local_depth(entry.rate_in_use)).get();
-        let hold = shown.min(self.quota.burst.get().saturating_sub(self.sums.hold));
+    fn sample(&mut self, share: &mut Share, entry: &ReportEntry, context: &Context<'_>) -> bool {
+        if share.standing == Standing::Silent {
+            self.users = self.users.saturating_add(1);
+        }
+        let elapsed = context.now.since(share.reported_at);
+        let explained = share.out.earned_in(elapsed) + share.hold;
+        let Some(admitted) = share.sample(entry, context.now) else { return false };
+        // Twice: an acknowledged decrease has lowered `out` already.
+        if admitted.get() > explained.get().saturating_mul(2).saturating_add(self.quota.rate.get() / 10) {
+            share.overdrafts = share.overdrafts.saturating_add(1);
+        }
+        self.meter.count(admitted, self.quota.rate, context.now);
+        true
+    }
+
+    /// A proxy that leaves uses nothing any more: what it held comes home.
+    fn say_goodbye(&mut self, position: usize, entry: &ReportEntry, context: &Context<'_>) {
+        let share = self.shares.remove(position);
+        self.users = self.users.saturating_sub(u32::from(share.standing == Standing::Active));
+        self.meter.count(entry.admitted.saturating_sub(share.admitted), self.quota.rate, context.now);
+        self.balance(context);
+        self.pool.add(entry.returned.saturating_sub(share.returned));
+    }
+
+    pub(super) fn expire(&mut self, roster: &Roster, context: &Context<'_>) {
+        self.meter.count(MilliUnits::ZERO, self.quota.rate, context.now);
+        let mut gone = Vec::new();
+        self.users = 0;
+        let (sums, violations) = (&mut self.sums, &mut self.violations);
+        for (position, share) in self.shares.iter_mut().enumerate() {
+            let silence = context.now.since(share.reported_at);
+            let unused = share.standing == Standing::Left && silence >= UNTRACKED_AFTER;
+            if silence >= context.config.membership || unused {
+                gone.push(position);
+                continue;
+            }
+            self.users += u32::from(silence < USES);
+            if silence < context.config.lease_certainly_ended() {
+                continue;
+            }
+            let lost = !roster.follows(share.proxy);
+            // A steady share is not asked to report before its long interval is over.
+            let overdue = lost || silence >= LONGEST_INTERVAL * 2;
+            if !overdue || share.standing == Standing::Silent && share.counts_as_lost() == lost {
+                continue;
+            }
+            violations.silences += u64::from(!certainly_ended(silence, context.config));
+            sums.remove(share);
+            share.fall_silent(lost);
+            sums.add(share);
+        }
+        for position in gone.into_iter().rev() {
+            let share = self.shares.remove(position);
+            self.sums.remove(&share);
+        }
+        self.most_out = self.most_out.max(self.sums.out);
+        self.balance(context);
+    }
+
+    /// A proxy seen for the first time counts with what it shows, as far as the quota goes, and at least
+    /// with what was reserved for it.
+    fn newcomer(&mut self, header: &ReportHeader, entry: &ReportEntry, context: &Context<'_>) -> Share {
+        self.users = self.users.saturating_add(1);
+        let part = self.allowance(context);
+        let free = self.quota.rate.get().saturating_sub(self.sums.out);
+        let out = entry.rate_in_use.max(part.rate).get().min(free);
+        let shown = entry.held.max(depth_at(entry.rate_in_use)).max(part.depth).get();
+        let hold = shown.min(self.room_for_hold());
         // A fresh proxy's whole count came within moments; one that an earlier owner leased to is
         // believed to want what it was leased.
         let fresh = entry.acknowledged == GrantNumber::default();
         let demand = if fresh { (entry.admitted + entry.throttled).get() } else { entry.rate_in_use.get() };
         Share {
-            session,
+            proxy: header.proxy,
+            session: header.session,
             // Its first report sets the counters: what it gave back before went to an earlier owner.
             admitted: entry.admitted,
             throttled: entry.throttled,
@@ -204,8 +323,13 @@ impl Bucket {
             sequence: 0,
             demand: MilliUnitsPerSecond::new(demand.max(entry.need.get()).min(MAX_AMOUNT)),
             need: entry.need,
-            reported_at: now,
-            silent: false,
+            reported_at: context.now,
+            admitted_rate: 0.0,
+            throttled_rate: 0.0,
+            overdrafts: 0,
+            grants: 0,
+            steady: 0,
+            standing: Standing::Active,
         }
     }
 
@@ -214,53 +338,110 @@ impl Bucket {
         &mut self,
         share: &mut Share,
         entry: &ReportEntry,
-        epoch: Epoch,
         sampled: bool,
-        config: &AllocatorConfig,
+        is_new: bool,
+        context: &Context<'_>,
     ) -> Grant {
-        let proxies = self.shares.len() as u64 + 1;
-        let target = match (self.learning, sampled) {
-            (true, _) => entry.rate_in_use.get(),
-            (false, true) => self.target_rate(share.demand.get(), proxies),
-            (false, false) => share.granted_rate.get(),
+        let proxies = self.shares.len() as u64 + u64::from(is_new);
+        self.choose_mode(context);
+        let reserve = if context.learning { 0 } else { self.reserve_beside(is_new, context).rate };
+        let usable = self.quota.rate.get().saturating_sub(reserve);
+        if !context.learning && self.may_untrack(share, usable, context) {
+            return self.untrack(share, entry, context);
+        }
+        let target = match (context.learning, self.direct, sampled) {
+            (true, _, _) => entry.rate_in_use.get(),
+            (false, true, _) => 0,
+            (false, false, true) => self.target_rate(share.demand.get(), usable, proxies),
+            (false, false, false) => share.granted_rate.get().min(usable),
         };
         // I4: a raise comes only out of what nobody may be using.
-        let free = self.quota.rate.get().saturating_sub(self.sums.out);
+        let free = usable.saturating_sub(self.sums.out);
         let rate = target.min(free);
+        self.violations.raises += u64::from(!raise_is_covered(share.out.get(), rate, free));
+        share.steady = if rate.abs_diff(share.granted_rate.get()) * 10 <= rate {
+            share.steady.saturating_add(1)
+        } else {
+            0
+        };
         share.out = MilliUnitsPerSecond::new(share.out.get().max(rate));
         share.granted_rate = MilliUnitsPerSecond::new(rate);
-        let in_fleet = proxies.max(u64::from(config.expected_proxies));
-        share.safe_rate = MilliUnitsPerSecond::new((self.quota.rate.get() / in_fleet).min(rate));
-
+        share.safe_rate = self.safe_rate(rate, context);
+        share.standing = Standing::Active;
         let pool = self.colour(share.need);
-        let tokens =
-            if self.learning { MilliUnits::ZERO } else { self.tokens(share, entry.held, pool, proxies) };
-        let cap = self.cap(share, entry.held, tokens, pool);
-        // What is given may be held beside what an unacknowledged grant allowed.
-        share.hold = share.hold.max(cap);
-        share.granted_cap = cap;
-        self.pool.charge(tokens);
-        share.sequence += 1;
+        let tokens = if context.learning {
+            MilliUnits::ZERO
+        } else if self.direct {
+            self.direct_tokens(share, entry)
+        } else {
+            self.tokens(share, entry.held, pool, proxies)
+        };
+        let cap = self.cap(share, entry.held, tokens, pool, context.learning);
+        self.number_and_charge(share, cap, tokens, context);
+        let missing = share.need.saturating_sub(tokens);
         Grant {
             bucket: entry.bucket,
-            number: GrantNumber { epoch, sequence: share.sequence },
+            number: GrantNumber { epoch: self.epoch, sequence: share.sequence },
             rate: share.granted_rate,
             tokens,
             cap,
-            next_report: self.next_report(share, pool, target > rate || self.learning, config),
-            ttl: config.ttl,
-            safe_rate: share.safe_rate,
+            next_report: self.next_report(share, pool, target > rate || context.learning, context.config),
+            ttl: context.config.ttl,
+            safe_rate: self.told_safe_rate(share),
             pool,
-            mode: Mode::Leased,
-            dry_for: Duration::ZERO,
+            mode: if self.direct && !context.learning { Mode::Direct } else { Mode::Leased },
+            dry_for: if self.direct && !context.learning {
+                self.dry_for(missing, reserve)
+            } else {
+                Duration::ZERO
+            },
             quota: self.quota,
+        }
+    }
+
+    fn number_and_charge(
+        &mut self,
+        share: &mut Share,
+        cap: MilliUnits,
+        tokens: MilliUnits,
+        context: &Context<'_>,
+    ) {
+        // What is given may be held beside what an unacknowledged grant allowed.
+        share.hold = share.hold.max(cap);
+        share.granted_cap = cap;
+        share.sequence = context.sequence;
+        share.grants = share.grants.saturating_add(1);
+        self.pool.charge(tokens);
+    }
+
+    /// Too small to split, or not any more: with some room between the two.
+    fn choose_mode(&mut self, context: &Context<'_>) {
+        let per_interval = self.quota.rate.earned_in(context.config.contended_interval).get();
+        let each = per_interval / u64::from(self.users.max(1));
+        self.direct = each < if self.direct { LEASED_ABOVE } else { DIRECT_BELOW };
+    }
+
+    /// What the fleet falls back to: never more than R together.
+    fn safe_rate(&self, rate: u64, context: &Context<'_>) -> MilliUnitsPerSecond {
+        let part = self.quota.rate.get() / u64::from(context.fleet.safe_parts);
+        let counts = match self.quota.outage {
+            OutagePolicy::Strict if self.direct => part,
+            OutagePolicy::Strict => part.min(rate),
+            OutagePolicy::Static | OutagePolicy::Open => rate,
+        };
+        MilliUnitsPerSecond::new(counts)
+    }
+
+    const fn told_safe_rate(&self, share: &Share) -> MilliUnitsPerSecond {
+        match self.quota.outage {
+            OutagePolicy::Open => MilliUnitsPerSecond::new(MAX_AMOUNT),
+            OutagePolicy::Strict | OutagePolicy::Static => share.safe_rate,
         }
     }
 
     /// Below the quota everyone gets what it wants and a part of what is left; above it, everyone's
     /// requests are admitted with equal probability.
-    fn target_rate(&self, demand: u64, proxies: u64) -> u64 {
-        let rate = self.quota.rate.get();
+    fn target_rate(&self, demand: u64, rate: u64, proxies: u64) -> u64 {
         let all = self.sums.demand.saturating_add(demand);
         if all <= rate {
             let spare = (rate - all) / (2 * proxies);
@@ -272,7 +453,7 @@ impl Bucket {
         floor + u64::try_from(part).expect("a part of the quota's rate")
     }
 
-    fn colour(&self, need: MilliUnits) -> PoolColour {
+    pub(super) fn colour(&self, need: MilliUnits) -> PoolColour {
         let level = self.pool.level().get();
         let second = self.quota.rate.get();
         let wanted = self.sums.need.saturating_add(need.get());
@@ -302,16 +483,51 @@ impl Bucket {
             PoolColour::Dry => 0,
         };
         // I2: no more than fits beside what the others may hold.
-        let room = self.quota.burst.get().saturating_sub(self.sums.hold).saturating_sub(held.get());
+        let room = self.room_for_hold().saturating_sub(held.get());
         MilliUnits::new(give.min(room).min(level))
     }
 
-    fn cap(&self, share: &Share, held: MilliUnits, tokens: MilliUnits, pool: PoolColour) -> MilliUnits {
+    /// What requests wait for, or as many whole units of it as there are; and while there is plenty, a
+    /// few more for those that follow.
+    fn direct_tokens(&self, share: &Share, entry: &ReportEntry) -> MilliUnits {
+        let (level, need) = (self.pool.level().get(), share.need.get());
+        let room = self.room_for_hold().saturating_sub(entry.held.get());
+        if need == 0 {
+            return MilliUnits::ZERO;
+        }
+        if level < need {
+            return MilliUnits::new((level - level % ONE_UNIT).min(room));
+        }
+        let more = ((level - need) / (4 * u64::from(self.users.max(1)))).min(DIRECT_BELOW);
+        MilliUnits::new((need + more - more % ONE_UNIT).min(room))
+    }
+
+    /// When the pool will have earned what is missing.
+    fn dry_for(&self, missing: MilliUnits, reserve: u64) -> Duration {
+        if missing == MilliUnits::ZERO {
+            return Duration::ZERO;
+        }
+        let rate = self.quota.rate.get().saturating_sub(reserve).saturating_sub(self.sums.out);
+        let wanted = missing.min(MilliUnits::new(ONE_UNIT.max(self.quota.rate.get() / 4)));
+        let short = wanted.saturating_sub(self.pool.level());
+        MilliUnitsPerSecond::new(rate).time_to_earn(short).min(WIDE_TTL)
+    }
+
+    fn cap(
+        &self,
+        share: &Share,
+        held: MilliUnits,
+        tokens: MilliUnits,
+        pool: PoolColour,
+        learning: bool,
+    ) -> MilliUnits {
+        if self.direct && !learning {
+            return MilliUnits::new((held.min(share.need) + tokens).get().min(self.room_for_hold()));
+        }
         // While tokens are scarce, what a proxy has no need for goes home.
         let keeps = if pool == PoolColour::Comfortable { held } else { held.min(share.need) };
-        let wanted = local_depth(share.granted_rate).max(keeps + tokens).get();
-        let room = self.quota.burst.get().saturating_sub(self.sums.hold);
-        MilliUnits::new(wanted.min(room))
+        let wanted = depth_at(share.granted_rate).max(keeps + tokens).get();
+        MilliUnits::new(wanted.min(self.room_for_hold()))
     }
 
     fn next_report(
@@ -322,121 +538,153 @@ impl Bucket {
         config: &AllocatorConfig,
     ) -> Duration {
         let demand = self.sums.demand.saturating_add(share.demand.get());
-        let near_the_quota = demand > self.quota.rate.get() / 5 * 4;
-        if waits {
-            WAITING_INTERVAL.min(config.contended_interval)
-        } else if share.sequence <= NEWCOMER_GRANTS {
-            NEWCOMER_INTERVAL.min(config.contended_interval)
-        } else if near_the_quota || pool != PoolColour::Comfortable {
+        let rate = self.quota.rate.get();
+        if self.direct {
             config.contended_interval
+        } else if waits {
+            WAITING_INTERVAL.min(config.contended_interval)
+        } else if share.grants < NEWCOMER_GRANTS {
+            NEWCOMER_INTERVAL.min(config.contended_interval)
+        } else if demand > rate / 5 * 4 || pool != PoolColour::Comfortable {
+            config.contended_interval
+        } else if share.steady >= STEADY_REPORTS
+            && demand <= rate / 2
+            && share.safe_rate == share.granted_rate
+        {
+            // Its rate stays when the lease runs out, so it need not be renewed in time.
+            let longer = u32::from(share.steady - STEADY_REPORTS + 1).min(6);
+            (config.comfortable_interval * longer).min(LONGEST_INTERVAL)
         } else {
             config.comfortable_interval
         }
     }
 
+    /// What each proxy that is not tracked may be using.
+    pub(super) fn allowance(&self, context: &Context<'_>) -> Allowance {
+        let base = Allowance::base(self.quota, context.config.expected_proxies);
+        if context.now < self.wide_until {
+            let wide = Allowance::wide(self.quota, context.fleet.members);
+            return Allowance { rate: base.rate.max(wide.rate), depth: base.depth.max(wide.depth) };
+        }
+        base
+    }
+
+    pub(super) fn reserve(&self, context: &Context<'_>) -> Reserve {
+        self.reserve_beside(false, context)
+    }
+
+    /// What is kept for the proxies that are not tracked, in O(1).
+    fn reserve_beside(&self, newcomer: bool, context: &Context<'_>) -> Reserve {
+        let tracked = self.shares.len() as u64 + u64::from(newcomer);
+        let untracked = u64::from(context.fleet.members).saturating_sub(tracked);
+        let lost = u64::from(context.fleet.lost).min(untracked);
+        let part = self.allowance(context);
+        let safe = MilliUnitsPerSecond::new(self.quota.rate.get() / u64::from(context.fleet.safe_parts));
+        let safe_depth = if lost == 0 { 0 } else { part.depth.max(local_depth(safe)).get() };
+        Reserve {
+            rate: part.rate.get() * (untracked - lost) + safe.get() * lost,
+            tokens: part.depth.get() * (untracked - lost) + safe_depth * lost,
+        }
+    }
+
+    /// I2: tokens that one more proxy may hold.
+    fn room_for_hold(&self) -> u64 {
+        self.quota.burst.get().saturating_sub(self.sums.hold)
+    }
+
     /// After the sums have changed: the pool earns what nobody leases, and holds what nobody may hold.
-    fn balance(&mut self, now: Timestamp) {
+    pub(super) fn balance(&mut self, context: &Context<'_>) {
         self.most_out = self.quota.rate.get().max(self.most_out.min(self.sums.out));
         self.most_held = self.quota.burst.get().max(self.most_held.min(self.sums.hold));
-        let free = if self.learning { 0 } else { self.quota.rate.get().saturating_sub(self.sums.out) };
-        let idle = MilliUnitsPerSecond::new(free);
-        let room = MilliUnits::new(self.quota.burst.get().saturating_sub(self.sums.hold));
-        self.pool.reconfigure(idle, room, now);
+        let reserve = self.reserve(context);
+        let idle = self.quota.rate.get().saturating_sub(self.sums.out).saturating_sub(reserve.rate);
+        // While learning, what looks unleased may be leased by the earlier owner: the pool earns nothing.
+        let idle = MilliUnitsPerSecond::new(if context.learning { 0 } else { idle });
+        let room = MilliUnits::new(self.room_for_hold().saturating_sub(reserve.tokens));
+        self.pool.reconfigure(idle, room, context.now);
     }
 
-    pub(super) fn assert_invariants(&self) {
-        let mut sums = Sums::default();
-        self.shares.values().for_each(|share| sums.add(share));
-        assert_eq!(sums, self.sums, "the running sums are those of the shares");
-        assert!(self.leased_rates_fit_the_quota(), "I1: {:?} leased of {:?}", self.sums, self.quota);
-        assert!(self.tokens_fit_the_burst(), "I2: pool {:?}, {:?} of {:?}", self.pool, self.sums, self.quota);
+    /// Usage is far below the quota: wide allowances for everybody fit beside what is leased.
+    fn is_calm(&self, demand: u64, context: &Context<'_>) -> bool {
+        let rate = self.quota.rate.get();
+        let wide = Allowance::wide(self.quota, context.fleet.members);
+        let untracked = u64::from(context.fleet.members).saturating_sub(self.shares.len() as u64);
+        let fits = self.sums.out + wide.rate.get() * untracked <= rate
+            && self.sums.hold + wide.depth.get() * untracked <= self.quota.burst.get() / 2;
+        let full = self.room_for_hold() / 2;
+        !wide.is_none()
+            && context.fleet.lost == 0
+            && self.sums.demand.saturating_add(demand) <= rate / 4
+            && fits
+            && self.pool.level().get() >= full.min(rate * 5)
     }
 
-    /// I1.
-    fn leased_rates_fit_the_quota(&self) -> bool {
-        self.sums.out <= self.most_out
+    /// An answer to a proxy that is not tracked, and need not be.
+    fn grant_untracked(&mut self, entry: &ReportEntry, context: &Context<'_>) -> Option<Grant> {
+        let wide = Allowance::wide(self.quota, context.fleet.members);
+        let suffices = entry.need <= wide.depth && entry.rate_in_use <= wide.rate && entry.held <= wide.depth;
+        if context.learning || !suffices || !self.is_calm(wide.rate.get(), context) {
+            return None;
+        }
+        Some(self.wide_grant(entry, wide, context))
     }
 
-    /// I2.
-    fn tokens_fit_the_burst(&self) -> bool {
-        self.pool.level().get() + self.sums.hold <= self.most_held
+    fn wide_grant(&mut self, entry: &ReportEntry, wide: Allowance, context: &Context<'_>) -> Grant {
+        self.wide_until = context.now + context.config.certainly_ended(WIDE_TTL);
+        // The reserve has grown: the pool makes room for what they may hold.
+        self.balance(context);
+        let tokens = wide.depth.saturating_sub(entry.held).min(MilliUnits::new(self.pool.level().get() / 4));
+        self.pool.charge(tokens);
+        Grant {
+            bucket: entry.bucket,
+            number: GrantNumber { epoch: self.epoch, sequence: context.sequence },
+            rate: wide.rate,
+            tokens,
+            cap: wide.depth,
+            next_report: WIDE_TTL,
+            ttl: WIDE_TTL,
+            safe_rate: Allowance::base(self.quota, context.config.expected_proxies).rate,
+            pool: PoolColour::Comfortable,
+            mode: Mode::Untracked,
+            dry_for: Duration::ZERO,
+            quota: self.quota,
+        }
+    }
+
+    /// A tracked proxy may become untracked: it uses little of what it could have without being tracked.
+    fn may_untrack(&self, share: &Share, usable: u64, context: &Context<'_>) -> bool {
+        let wide = Allowance::wide(self.quota, context.fleet.members);
+        share.grants >= NEWCOMER_GRANTS
+            && share.demand.get() <= wide.rate.get() / 2
+            && share.need == MilliUnits::ZERO
+            && self.sums.out + wide.rate.get() <= usable
+            && self.is_calm(share.demand.get(), context)
+    }
+
+    fn untrack(&mut self, share: &mut Share, entry: &ReportEntry, context: &Context<'_>) -> Grant {
+        let wide = Allowance::wide(self.quota, context.fleet.members);
+        let grant = self.wide_grant(entry, wide, context);
+        share.out = share.out.max(wide.rate);
+        share.granted_rate = wide.rate;
+        share.safe_rate = wide.rate;
+        share.hold = share.hold.max(wide.depth);
+        share.granted_cap = wide.depth;
+        share.sequence = context.sequence;
+        share.standing = Standing::Leaving;
+        grant
     }
 }
 
-impl Share {
-    /// Reports can be repeated and overtake each other; the counters only grow, so they tell.
-    fn is_older_than(&self, session: u64, entry: &ReportEntry) -> bool {
-        session < self.session
-            || session == self.session
-                && (entry.admitted < self.admitted
-                    || entry.throttled < self.throttled
-                    || entry.returned < self.returned)
-    }
-
-    /// A proxy that started again counts from 0. It may use what its predecessor might have used: the
-    /// lease stays in the family, and nothing is leased twice.
-    fn begin_session(&mut self, session: u64, entry: &ReportEntry) {
-        if session > self.session {
-            self.session = session;
-            self.admitted = MilliUnits::ZERO;
-            self.throttled = MilliUnits::ZERO;
-            self.returned = entry.returned;
-        }
-    }
-
-    /// I4: `out` and `hold` fall when the newest grant is known to be in use.
-    fn acknowledge(&mut self, entry: &ReportEntry, epoch: Epoch) {
-        if entry.acknowledged == (GrantNumber { epoch, sequence: self.sequence }) {
-            self.out = self.granted_rate;
-            self.hold = self.granted_cap;
-        }
-    }
-
-    /// Follows the offered load (admitted *and* throttled: splitting by consumption would starve the very
-    /// proxy that is being throttled). False: too soon after the last report to tell.
-    fn sample(&mut self, entry: &ReportEntry, now: Timestamp) -> bool {
-        self.silent = false;
-        self.need = entry.need;
-        self.returned = entry.returned;
-        let elapsed = now.since(self.reported_at);
-        if self.sequence == 0 {
-            return true;
-        }
-        if elapsed < MIN_SAMPLE {
-            // The counters stay, so that the next sample covers this time, too.
-            return false;
-        }
-        let offered =
-            entry.admitted.saturating_sub(self.admitted) + entry.throttled.saturating_sub(self.throttled);
-        self.demand = follow(self.demand, offered, elapsed);
-        self.admitted = entry.admitted;
-        self.throttled = entry.throttled;
-        self.reported_at = now;
-        true
-    }
-
-    /// I5: its lease has certainly ended, so it uses its safe rate at most.
-    fn fall_silent(&mut self) {
-        self.silent = true;
-        self.out = self.out.min(self.safe_rate);
-        self.granted_rate = self.out;
-        self.demand = MilliUnitsPerSecond::default();
-        self.need = MilliUnits::ZERO;
-    }
+/// I4: a raise comes only out of what is free.
+pub(super) const fn raise_is_covered(before: u64, after: u64, free: u64) -> bool {
+    after <= before || after <= free
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "an estimate of load; rates are far below 2^53 and never negative"
-)]
-fn follow(demand: MilliUnitsPerSecond, offered: MilliUnits, elapsed: Duration) -> MilliUnitsPerSecond {
-    let seconds = elapsed.as_secs_f64();
-    let before = demand.get() as f64;
-    let sample = offered.get() as f64 / seconds;
-    let half_life = if sample > before { RISE_HALF_LIFE } else { FALL_HALF_LIFE };
-    let kept = (-seconds / half_life.as_secs_f64()).exp2();
-    MilliUnitsPerSecond::new((sample + (before - sample) * kept) as u64)
-        .min(MilliUnitsPerSecond::new(MAX_AMOUNT))
+/// I5: a silent proxy counts in full until its lease has certainly ended.
+pub(super) fn certainly_ended(silence: Duration, config: &AllocatorConfig) -> bool {
+    silence >= config.lease_certainly_ended()
+}
+
+fn depth_at(rate: MilliUnitsPerSecond) -> MilliUnits {
+    if rate.get() == 0 { MilliUnits::ZERO } else { local_depth(rate) }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use admission::{
-    AllocatorConfig, BucketId, CapacityKind, OutagePolicy, Quota, ReportEntry, ReportHeader, Ring,
+    Allocator, AllocatorConfig, BucketId, BucketState, CapacityKind, OutagePolicy, Quota, ReportEntry, ReportHeader, Ring,
 };
 use rand::Rng;
 use units::{Epoch, MilliUnits, MilliUnitsPerSecond, TableId, Timestamp};
@@ -15,11 +15,14 @@ use super::meter::{Mark, Meter, SAMPLE};
 use super::network::Network;
 use super::proxy::{Lie, Proxy, Request, Surroundings};
 use super::random::{Dice, arrivals_dice, dice};
-use super::server::{Answer, Server};
+use super::server::{Answer, Server, name_of};
 use super::trace::Trace;
 
 /// How soon a proxy notices that a server's connection came up anew, at most.
 const RECONNECT: Duration = Duration::from_millis(100);
+
+/// How often a server looks for what it has to hand over.
+const HANDING: Duration = Duration::from_millis(50);
 
 /// What a run starts with.
 #[derive(Clone, Debug)]
@@ -150,6 +153,20 @@ enum Message {
         answer: Answer,
         asked: Timestamp,
     },
+    Ring {
+        server: usize,
+        ring: Ring,
+    },
+    Handover {
+        from: usize,
+        to: usize,
+        ring: Epoch,
+        state: BucketState,
+    },
+    HandedOver {
+        from: usize,
+        bucket: BucketId,
+    },
     Reconnect {
         proxy: usize,
         server: usize,
@@ -167,6 +184,8 @@ pub(crate) struct Fleet {
     pub(crate) proxies: Vec<Proxy>,
     pub(crate) servers: Vec<Server>,
     pub(crate) ring: Ring,
+    /// Old owners hand over what the ring moves.
+    pub(crate) hands_over: bool,
     /// Report entries sent, and grants received.
     pub(crate) entries: u64,
     /// The largest sum of debts over the fleet.
@@ -179,6 +198,7 @@ pub(crate) struct Fleet {
     under_way: BTreeMap<(Timestamp, u64), Message>,
     sent: u64,
     expired_at: Timestamp,
+    handed_at: Timestamp,
 }
 
 impl Fleet {
@@ -197,14 +217,14 @@ impl Fleet {
                 admitted_now: 0,
             })
             .collect();
-        let ring = Ring::new(Epoch::new(1), (0..setup.servers).map(server_name));
+        let ring = Ring::new(Epoch::new(1), (0..setup.servers).map(name_of));
         let expected = u64::from(setup.config.expected_proxies);
         let proxies = (0..setup.proxies)
             .map(|number| Proxy::new(number, setup.tables, expected, ring.clone()))
             .collect();
         let quotas: Vec<_> = tables.iter().map(|table| (table.id, table.quota)).collect();
-        let servers = (0..setup.servers).map(|_| Server::start(setup.config.clone(), &quotas, now)).collect();
-        Self {
+        let servers = (0..setup.servers).map(|number| Server::start(number, setup.config.clone(), &quotas, now)).collect();
+        let mut fleet = Self {
             now,
             network: setup.network,
             tables,
@@ -220,8 +240,12 @@ impl Fleet {
             under_way: BTreeMap::new(),
             sent: 0,
             expired_at: now,
+            handed_at: now,
+            hands_over: true,
             setup,
-        }
+        };
+        fleet.push_ring();
+        fleet
     }
 
     /// What proxy `i` is asked for of `table`: requests per second from now on.
@@ -243,7 +267,14 @@ impl Fleet {
 
     /// The proxy stops in good order.
     pub(crate) fn leave(&mut self, proxy: usize) {
-        self.proxies[proxy].runs = false;
+        let reports = self.proxies[proxy].leave(self.now);
+        self.send_reports(proxy, reports);
+    }
+
+    /// The control plane records a ring of these servers, and pushes it.
+    pub(crate) fn change_ring(&mut self, servers: impl IntoIterator<Item = usize>) {
+        self.ring = Ring::new(self.ring.epoch().next(), servers.into_iter().map(name_of));
+        self.push_ring();
     }
 
     /// An admitted request at `proxy` turns out to cost so much more.
@@ -263,7 +294,7 @@ impl Fleet {
         table.meter.change_quota(quota, self.now);
         for server in &mut self.servers {
             if let Some(allocator) = &mut server.allocator {
-                allocator.set_quota(table.id, quota, self.now);
+                allocator.set_quota(table.id, quota, false, self.now);
             }
         }
     }
@@ -323,6 +354,14 @@ impl Fleet {
             .collect()
     }
 
+    /// I1 and I2 and the running sums, at every owner.
+    pub(crate) fn assert_invariants(&self) {
+        self.servers
+            .iter()
+            .filter_map(|server| server.allocator.as_ref())
+            .for_each(Allocator::assert_invariants);
+    }
+
     /// Of everything that happened.
     pub(crate) fn trace(&self) -> u64 {
         self.trace.hash()
@@ -351,7 +390,12 @@ impl Fleet {
     }
 
     fn report(&mut self, index: usize) {
-        for (server, entries) in self.proxies[index].due(&self.tables, self.now) {
+        let reports = self.proxies[index].due(self.now);
+        self.send_reports(index, reports);
+    }
+
+    fn send_reports(&mut self, index: usize, reports: Vec<(usize, Vec<ReportEntry>)>) {
+        for (server, entries) in reports {
             self.entries += entries.len() as u64;
             let proxy = &self.proxies[index];
             let message = Message::Report {
@@ -363,8 +407,32 @@ impl Fleet {
                 sent: proxy.clock(self.now),
             };
             let copies = if proxy.lie == Lie::Replays { 5 } else { 1 };
-            if !proxy.cut && self.servers[server].is_reachable() {
+            if self.reaches(index, server) {
                 (0..copies).for_each(|_| self.send(message.clone()));
+            }
+        }
+    }
+
+    fn reaches(&self, proxy: usize, server: usize) -> bool {
+        let proxy = &self.proxies[proxy];
+        !proxy.cut && proxy.cut_from != Some(server) && self.servers[server].is_reachable()
+    }
+
+    fn push_ring(&mut self) {
+        for server in 0..self.servers.len() {
+            let delay = RECONNECT.mul_f64(self.dice.random::<f64>());
+            self.send_at(self.now + delay, Message::Ring { server, ring: self.ring.clone() });
+        }
+    }
+
+    /// What the ring moved goes from owner to owner, again and again until it was taken.
+    fn hand_over(&mut self) {
+        if !self.hands_over {
+            return;
+        }
+        for from in 0..self.servers.len() {
+            for (to, ring, state) in self.servers[from].handovers(self.now) {
+                self.send(Message::Handover { from, to, ring, state });
             }
         }
     }
@@ -424,11 +492,25 @@ impl Fleet {
                     }
                 }
                 Message::Answer { proxy, session, server, life, answer, asked } => {
-                    let current = self.servers[server].life == life && !self.servers[server].cut;
-                    let proxy = &self.proxies[proxy];
-                    if current && proxy.session == session && proxy.runs && !proxy.cut {
-                        let index = usize::try_from(proxy.id.get() - 1).expect("numbered from 1");
-                        self.apply(index, &answer, asked, at);
+                    let arrives = self.servers[server].life == life && self.reaches(proxy, server);
+                    if arrives && self.proxies[proxy].session == session && self.proxies[proxy].runs {
+                        self.apply(proxy, server, &answer, asked, at);
+                    }
+                }
+                Message::Ring { server, ring } => {
+                    if !self.servers[server].cut_from_control {
+                        self.servers[server].set_ring(&ring, at);
+                    }
+                }
+                Message::Handover { from, to, ring, state } => {
+                    let bucket = state.bucket;
+                    if self.servers[to].take_over(ring, &state, at) {
+                        self.send(Message::HandedOver { from, bucket });
+                    }
+                }
+                Message::HandedOver { from, bucket } => {
+                    if let Some(allocator) = &mut self.servers[from].allocator {
+                        allocator.handed_over(&[bucket]);
                     }
                 }
                 Message::Reconnect { proxy, server, life } => {
@@ -459,9 +541,13 @@ impl Fleet {
         }
     }
 
-    fn apply(&mut self, proxy: usize, answer: &Answer, asked: Timestamp, at: Timestamp) {
+    fn apply(&mut self, proxy: usize, server: usize, answer: &Answer, asked: Timestamp, at: Timestamp) {
+        self.proxies[proxy].learn(answer, &self.tables);
         for grant in &answer.grants {
             let table = usize::try_from(grant.bucket.number() - 1).expect("numbered from 1");
+            if !self.proxies[proxy].follows(server, table) {
+                continue;
+            }
             let accepted = self.proxies[proxy].apply(table, grant, asked, at);
             self.trace.note(&[
                 grant.number.sequence,
@@ -476,6 +562,11 @@ impl Fleet {
         if self.now.since(self.expired_at) >= Duration::from_secs(1) {
             self.expired_at = self.now;
             self.servers.iter_mut().for_each(|server| server.expire(self.now));
+            self.push_ring();
+        }
+        if self.now.since(self.handed_at) >= HANDING {
+            self.handed_at = self.now;
+            self.hand_over();
         }
     }
 
@@ -497,6 +588,3 @@ pub(crate) fn samples(seconds: f64) -> usize {
     (seconds / SAMPLE.as_secs_f64()).round() as usize
 }
 
-fn server_name(number: usize) -> String {
-    format!("gac-{number}")
-}
