@@ -1,6 +1,7 @@
 //! Nodes in one process over loopback TCP, killed, wiped and restarted.
 
 mod fleet;
+mod throughput;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

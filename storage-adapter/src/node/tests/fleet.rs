@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use admission::{CapacityKind, PartitionLevel};
 use dynamodb::operation::{Operation, Outcome};
 use routing::{KeyRange, Member, MemberKind, Route, RouteVersion};
 use tempfile::TempDir;
@@ -86,11 +87,16 @@ impl Fleet {
 
     /// Starts a node that does not run, where it listened before.
     pub(super) async fn restart(&mut self, node: NodeId) {
+        self.restart_within(node, self.limits.clone()).await;
+    }
+
+    /// The same, with limits of its own.
+    pub(super) async fn restart_within(&mut self, node: NodeId, limits: StorageLimits) {
         let machine = self.nodes.get_mut(&node).unwrap();
         let mut config = StorageConfig::ephemeral(node, zone(node));
         config.listen.clone_from(&machine.address);
         config.data_dir = machine.folder.as_ref().map(|folder| folder.path().to_owned());
-        config.limits = self.limits.clone();
+        config.limits = limits;
         let handle = StorageNode::start(config).await.unwrap();
         machine.address = handle.address.to_string();
         machine.handle = Some(handle);
@@ -223,6 +229,30 @@ impl Fleet {
         Err(last)
     }
 
+    /// What the leader of `partition`, which is `leader`, answers at the first attempt.
+    pub(super) async fn execute_once(
+        &self,
+        leader: NodeId,
+        partition: PartitionId,
+        operation: &Operation,
+    ) -> Result<Outcome, StoreError> {
+        let route = Route { partition, ..self.route(leader) };
+        self.client.execute(&route, operation, PATIENCE).await
+    }
+
+    /// What a replica's bucket of `kind` stands at.
+    pub(super) fn level(&self, node: NodeId, kind: CapacityKind) -> PartitionLevel {
+        let handle = self.nodes[&node].handle.as_ref().unwrap();
+        let hosted = handle.node().shared().directory.get(PARTITION).unwrap();
+        hosted.throughput.level(kind, wire::clock::now()).unwrap()
+    }
+
+    /// Whether a node's replica lacks data.
+    pub(super) fn is_refilling(&self, node: NodeId) -> bool {
+        let handle = self.nodes[&node].handle.as_ref().unwrap();
+        handle.node().shared().directory.get(PARTITION).unwrap().is_refilling()
+    }
+
     /// What `node` itself answers.
     pub(super) async fn ask(&self, node: NodeId, operation: &Operation) -> Result<Outcome, StoreError> {
         let handle = self.nodes[&node].handle.as_ref().unwrap();
@@ -231,11 +261,16 @@ impl Fleet {
 
     /// Who leads and serves.
     pub(super) async fn leader(&self) -> NodeId {
+        self.leader_of(PARTITION).await
+    }
+
+    /// The same, of another partition.
+    pub(super) async fn leader_of(&self, partition: PartitionId) -> NodeId {
         let until = wire::clock::now() + PATIENCE;
         while wire::clock::now() < until {
             for node in self.running() {
                 let handle = self.nodes[&node].handle.as_ref().unwrap();
-                let leadership = handle.node().leadership(PARTITION);
+                let leadership = handle.node().leadership(partition);
                 if leadership.is_some_and(|leadership| leadership.borrow().serving) {
                     return node;
                 }
