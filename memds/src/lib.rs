@@ -3,12 +3,14 @@
 //!
 //! Storage nodes are the authority on membership and leadership, the control plane on tables; both push
 //! every change and re-push everything. A server keeps the highest version that it has seen and never
-//! goes back. It keeps nothing on disk: after a restart the pushes refill it, and until it has heard the
-//! whole catalog it says *unavailable*, never *no such table*.
+//! goes back. It keeps nothing on disk: after a restart a peer fills it, or else the pushes do, and until it has
+//! heard the whole catalog it says *unavailable*, never *no such table*. Servers compare what they hold all the
+//! time, so that a push that one of them missed is made good by another.
 
 mod config;
 mod metadata;
 mod metrics;
+mod peers;
 mod server;
 mod service;
 mod snapshot;

@@ -80,6 +80,29 @@ impl Metadata {
         Pushed::News
     }
 
+    /// Takes in what a peer holds of the catalog and the nodes; `whole`: that was the last of the whole
+    /// catalog, as of that position in the control plane's pushes.
+    pub(crate) fn fill(&self, tables: Vec<Table>, nodes: Vec<NodeAddress>, whole: Option<PushPosition>) {
+        let mut newest = self.writer.lock();
+        let mut next = Snapshot::clone(&self.snapshot.load());
+        for table in tables {
+            next.learn_table(table);
+        }
+        for node in nodes {
+            next.learn_node(node);
+        }
+        if let Some(position) = whole {
+            *newest = position.max(*newest);
+            next.hears_the_whole();
+        }
+        self.snapshot.store(Arc::new(next));
+    }
+
+    /// The newest push of the control plane that was taken in.
+    pub(crate) fn catalog_position(&self) -> PushPosition {
+        *self.writer.lock()
+    }
+
     /// Takes in what the control plane pushed, unless a later push was taken in already.
     pub(crate) fn push_catalog(&self, push: CatalogPush) -> Pushed {
         let mut newest = self.writer.lock();

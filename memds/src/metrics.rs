@@ -3,7 +3,9 @@
 //! | metric | labels | what |
 //! |---|---|---|
 //! | `weir_memds_lookups_total` | `result` | lookups served: `found`, `no_route`, `no_table`, `not_ready` |
-//! | `weir_memds_pushes_total` | `from`, `result` | pushes from a `node` or from `control`: `news`, `known`, `stale` |
+//! | `weir_memds_pushes_total` | `from`, `result` | pushes from a `node`, from `control` or from a `peer`: `news`, `known`, `stale` |
+//! | `weir_memds_comparisons_total` | `result` | rounds of anti-entropy that this server began: `done`, `failed` |
+//! | `weir_memds_repaired_routes_total` | `direction` | routes that a comparison brought (`taken`) or gave (`given`) |
 //! | `weir_memds_malformed_total` | | pushed routes, nodes or tables that could not be read |
 //! | `weir_memds_tables`, `weir_memds_routes`, `weir_memds_nodes` | | entries held |
 
@@ -19,6 +21,8 @@ pub(crate) struct Metrics {
     pub(crate) no_table: Counter,
     pub(crate) not_ready: Counter,
     pub(crate) malformed: Counter,
+    pub(crate) taken: Counter,
+    pub(crate) given: Counter,
     tables: Gauge,
     routes: Gauge,
     nodes: Gauge,
@@ -33,6 +37,8 @@ impl Metrics {
             no_table: lookups("no_table"),
             not_ready: lookups("not_ready"),
             malformed: counter!("weir_memds_malformed_total"),
+            taken: counter!("weir_memds_repaired_routes_total", "direction" => "taken"),
+            given: counter!("weir_memds_repaired_routes_total", "direction" => "given"),
             tables: gauge!("weir_memds_tables"),
             routes: gauge!("weir_memds_routes"),
             nodes: gauge!("weir_memds_nodes"),
@@ -43,6 +49,12 @@ impl Metrics {
     #[expect(clippy::unused_self, reason = "all of the tier's metrics are counted through this")]
     pub(crate) fn pushed(&self, from: &'static str, result: &'static str) {
         counter!("weir_memds_pushes_total", "from" => from, "result" => result).increment(1);
+    }
+
+    /// Counts a comparison with a peer.
+    #[expect(clippy::unused_self, reason = "all of the tier's metrics are counted through this")]
+    pub(crate) fn compared(&self, result: &'static str) {
+        counter!("weir_memds_comparisons_total", "result" => result).increment(1);
     }
 
     /// Shows how much is held.

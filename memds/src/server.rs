@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -11,7 +12,11 @@ use tracing::info;
 use wire::transport::Service;
 
 use crate::config::Config;
+use crate::peers;
 use crate::service::MemdsService;
+
+/// Comparing more often than this would only keep two servers busy.
+const MIN_INTERVAL_MS: u64 = 100;
 
 /// Why a server did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +40,7 @@ pub struct Handle {
     address: SocketAddr,
     service: Arc<MemdsService>,
     task: JoinHandle<io::Result<()>>,
+    comparing: JoinHandle<()>,
 }
 
 impl Handle {
@@ -58,6 +64,7 @@ impl Handle {
     /// # Panics
     /// When the server panicked.
     pub async fn join(self) -> Result<(), MemdsError> {
+        self.comparing.await.expect("comparing does not panic");
         self.task.await.expect("a MemDS server does not panic").map_err(MemdsError::Serve)
     }
 }
@@ -72,9 +79,13 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Handle
     let address = listener.local_addr().map_err(unusable)?;
     let service = Arc::new(MemdsService::new());
     let serving = Arc::clone(&service) as Arc<dyn Service>;
-    let task = tokio::spawn(wire::transport::serve(listener, serving, shutdown));
+    let task = tokio::spawn(wire::transport::serve(listener, serving, shutdown.clone()));
+    let own = address.to_string();
+    let peers = config.peers.into_iter().filter(|peer| *peer != own).collect();
+    let interval = Duration::from_millis(config.compare_interval_ms.max(MIN_INTERVAL_MS));
+    let comparing = tokio::spawn(peers::run(peers, interval, Arc::clone(&service), shutdown));
     info!(%address, "MemDS server listens");
-    Ok(Handle { address, service, task })
+    Ok(Handle { address, service, task, comparing })
 }
 
 /// Runs a server until `shutdown` is cancelled.

@@ -1,32 +1,83 @@
 //! What a MemDS server does with each request: everything is answered at once, on the connection's task.
 
 use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use routing::{NodeAddress, Route};
+use routing::{NodeAddress, PartitionMap, Route};
 use tracing::warn;
 use units::TableId;
-use wire::method::{Lookup, Method, Nodes, PushRoutes, PushTables};
+use wire::method::{Compare, FetchCatalog, Lookup, Method, Nodes, PushRoutes, PushTables};
 use wire::proto::routing as proto;
 use wire::transport::{Failure, Incoming, Responder, Service};
 
 use crate::metadata::{CatalogPush, Metadata, PushPosition, Pushed};
 use crate::metrics::Metrics;
-use crate::snapshot::Table;
+use crate::peers;
+use crate::snapshot::{Snapshot, Table};
 
 #[derive(Debug)]
 pub(crate) struct MemdsService {
     metadata: Metadata,
     metrics: Metrics,
+    /// It has tried to be filled by a peer: until then it may know the catalog and not the routes.
+    filled: AtomicBool,
 }
 
 impl MemdsService {
     pub(crate) fn new() -> Self {
-        Self { metadata: Metadata::default(), metrics: Metrics::new() }
+        Self { metadata: Metadata::default(), metrics: Metrics::new(), filled: AtomicBool::new(false) }
     }
 
-    /// Whether it has heard the whole catalog.
+    /// Whether it has heard the whole catalog, and been filled by a peer if there is one.
     pub(crate) fn is_ready(&self) -> bool {
-        self.metadata.read().catalog_is_whole()
+        self.filled.load(Ordering::Relaxed) && self.metadata.read().catalog_is_whole()
+    }
+
+    /// A peer has given what it has, or there is none that could.
+    pub(crate) fn filled(&self) {
+        self.filled.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.metadata.read())
+    }
+
+    pub(crate) fn catalog_position(&self) -> PushPosition {
+        self.metadata.catalog_position()
+    }
+
+    /// All routes, as of now.
+    pub(crate) fn routes(&self) -> PartitionMap {
+        self.metadata.read().routes().clone()
+    }
+
+    /// Takes in what a comparison found at a peer.
+    pub(crate) fn learn_from_peer(&self, routes: Vec<Route>) {
+        if routes.is_empty() {
+            return;
+        }
+        self.metrics.taken.increment(routes.len() as u64);
+        self.count("peer", self.metadata.push_routes(None, routes));
+    }
+
+    /// Takes in one page of a peer's catalog: the last table in it.
+    pub(crate) fn take_catalog_page(
+        &self,
+        push: proto::PushTables,
+        nodes: Vec<proto::Node>,
+    ) -> Option<TableId> {
+        let nodes = self.well_formed(nodes.into_iter().map(NodeAddress::try_from));
+        let tables = self.well_formed(push.tables.into_iter().map(Table::read));
+        let last = tables.last().map(|table| table.id);
+        let position = PushPosition { term: push.term, sequence: push.sequence };
+        self.metadata.fill(tables, nodes, push.complete.then_some(position));
+        self.metrics.holds(&self.metadata.read());
+        last
     }
 
     fn lookup(&self, request: &proto::LookupRequest) -> Result<proto::LookupResponse, Failure> {
@@ -118,6 +169,12 @@ impl Service for MemdsService {
             }),
             PushTables::NUMBER => respond::<PushTables>(&request, responder, |push| {
                 self.push_tables(push).map(|()| proto::Acknowledged {})
+            }),
+            Compare::NUMBER => {
+                respond::<Compare>(&request, responder, |request| peers::answer(self, request));
+            }
+            FetchCatalog::NUMBER => respond::<FetchCatalog>(&request, responder, |request| {
+                Ok(peers::catalog_page(self, &request))
             }),
             _ => responder.fail(Failure::UnknownMethod),
         }

@@ -1,6 +1,7 @@
 //! One immutable version of everything that a server knows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -60,6 +61,20 @@ impl Snapshot {
     /// The route of the partition of `table` that holds `key`.
     pub(crate) fn route(&self, table: TableId, key: &[u8]) -> Option<Route> {
         self.routes.holder(table, key)
+    }
+
+    pub(crate) const fn routes(&self) -> &PartitionMap {
+        &self.routes
+    }
+
+    /// Tables with greater numbers, in order.
+    pub(crate) fn tables_after(&self, after: TableId) -> impl Iterator<Item = &Arc<Table>> {
+        self.tables.range((Bound::Excluded(after), Bound::Unbounded)).map(|(_, table)| table)
+    }
+
+    /// From here on a table that is not known does not exist.
+    pub(crate) const fn hears_the_whole(&mut self) {
+        self.catalog_is_whole = true;
     }
 
     pub(crate) fn nodes(&self) -> &NodeDirectory {

@@ -68,6 +68,10 @@ methods! {
     PushRoutes = 12: routing::PushRoutes => routing::Acknowledged;
     /// Control plane → MemDS.
     PushTables = 13: routing::PushTables => routing::Acknowledged;
+    /// MemDS → MemDS: what differs.
+    Compare = 14: routing::CompareRequest => routing::CompareResponse;
+    /// MemDS → MemDS: the catalog, for one that starts.
+    FetchCatalog = 15: routing::CatalogRequest => routing::CatalogPage;
 
     /// Proxy → GAC: a report, answered by grants.
     Report = 20: gac::Report => gac::Grants;

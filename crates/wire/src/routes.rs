@@ -1,6 +1,7 @@
 //! Routes and nodes between their typed form and their form on the wire.
 
-use routing::{KeyRange, Member, MemberKind, NodeAddress, Route, RouteVersion};
+use routing::perkle::Region;
+use routing::{Answer, KeyRange, Member, MemberKind, NodeAddress, Question, Route, RouteVersion};
 use units::{Epoch, NodeId, PartitionId, TableId, Term, Zone};
 
 use crate::proto::routing as proto;
@@ -9,6 +10,50 @@ use crate::proto::routing as proto;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed {0}")]
 pub struct Malformed(&'static str);
+
+impl From<&Question> for proto::RegionQuestion {
+    fn from(question: &Question) -> Self {
+        let (bytes, nibbles, ends) = question.region.to_parts();
+        Self {
+            region: bytes.to_vec().into(),
+            nibbles: u32::try_from(nibbles).expect("keys are short"),
+            ends,
+            parts: question.parts.clone(),
+        }
+    }
+}
+
+impl TryFrom<proto::RegionQuestion> for Question {
+    type Error = Malformed;
+
+    fn try_from(wire: proto::RegionQuestion) -> Result<Self, Malformed> {
+        let region = Region::from_parts(&wire.region, wire.nibbles as usize, wire.ends);
+        Ok(Self { region: region.ok_or(Malformed("region"))?, parts: wire.parts })
+    }
+}
+
+impl From<Answer> for proto::RegionAnswer {
+    fn from(answer: Answer) -> Self {
+        let (keys, values) = answer.entries.into_iter().map(|(key, value)| (key.into(), value.into())).unzip();
+        Self { descend: answer.descend, settled: answer.settled, keys, values }
+    }
+}
+
+impl TryFrom<proto::RegionAnswer> for Answer {
+    type Error = Malformed;
+
+    fn try_from(wire: proto::RegionAnswer) -> Result<Self, Malformed> {
+        if wire.keys.len() != wire.values.len() {
+            return Err(Malformed("region's entries"));
+        }
+        let entries = wire.keys.into_iter().zip(wire.values);
+        Ok(Self {
+            descend: wire.descend,
+            settled: wire.settled,
+            entries: entries.map(|(key, value)| (key.into(), value.into())).collect(),
+        })
+    }
+}
 
 impl From<&Route> for proto::Route {
     fn from(route: &Route) -> Self {

@@ -217,7 +217,7 @@ impl Stage {
 impl Memds {
     async fn start() -> Self {
         let shutdown = CancellationToken::new();
-        let config = memds::Config { listen: "127.0.0.1:0".parse().unwrap() };
+        let config = memds::Config::new("127.0.0.1:0".parse().unwrap());
         let handle = memds::start(config, shutdown.clone()).await.unwrap();
         let connection = Connection::open(&handle.address().to_string(), ConnectionConfig::named("test"));
         Self { handle, connection, shutdown }

@@ -1,0 +1,145 @@
+//! Two MemDS servers over loopback: one fills the other, and each finds what the other missed.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use memds::{Config, Handle, start};
+use routing::{KeyRange, Member, MemberKind, Route, RouteVersion};
+use tokio_util::sync::CancellationToken;
+use units::{NodeId, PartitionId, TableId, Term, Zone};
+use wire::method::{Lookup, Nodes, PushRoutes, PushTables};
+use wire::proto::routing as proto;
+use wire::transport::{CallError, Connection, ConnectionConfig, Failure};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+struct Server {
+    handle: Handle,
+    connection: Connection,
+}
+
+async fn server(peers: Vec<String>, shutdown: &CancellationToken) -> Server {
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = Config { peers, compare_interval_ms: 100, ..Config::new(listen) };
+    let handle = start(config, shutdown.clone()).await.expect("loopback has ports");
+    let address = handle.address().to_string();
+    let connection = Connection::open(&address, ConnectionConfig::named("test"));
+    Server { handle, connection }
+}
+
+impl Server {
+    fn address(&self) -> String {
+        self.handle.address().to_string()
+    }
+
+    async fn push_route(&self, route: &Route) {
+        let push = proto::PushRoutes { routes: vec![route.into()], ..Default::default() };
+        self.connection.call::<PushRoutes>(&push, DEADLINE).await.expect("it is taken in");
+    }
+
+    async fn push_catalog(&self, tables: &[u64]) {
+        let tables = tables
+            .iter()
+            .map(|number| format!(r#"{{"id":{number},"name":"table-{number}","version":1}}"#).into())
+            .collect();
+        let push = proto::PushTables { tables, complete: true, term: 3, sequence: 7, ..Default::default() };
+        self.connection.call::<PushTables>(&push, DEADLINE).await.expect("it is taken in");
+    }
+
+    async fn push_node(&self, id: u64) {
+        let node = proto::Node { id, zone: 0, address: format!("127.0.0.1:{id}"), incarnation: 1 };
+        let push = proto::PushRoutes { node: Some(node), ..Default::default() };
+        self.connection.call::<PushRoutes>(&push, DEADLINE).await.expect("it is taken in");
+    }
+
+    async fn term(&self, table: u64) -> Result<Option<u64>, CallError> {
+        let request = proto::LookupRequest { table, key: Some("k".into()), ..Default::default() };
+        let found = self.connection.call::<Lookup>(&request, DEADLINE).await?;
+        Ok(found.route.map(|route| route.term))
+    }
+
+    async fn awaits_term(&self, table: u64, term: u64) {
+        let waiting = async {
+            while self.term(table).await.ok().flatten() != Some(term) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, waiting).await.expect("the route arrives");
+    }
+
+    async fn becomes_ready(&self) {
+        let waiting = async {
+            while !self.handle.is_ready() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, waiting).await.expect("it becomes ready");
+    }
+}
+
+fn route(table: u64, term: u64) -> Route {
+    let member = Member { node: NodeId::new(1), zone: Zone::new(0), kind: MemberKind::Storage };
+    Route {
+        table: TableId::new(table),
+        partition: PartitionId::new(table),
+        range: KeyRange::default(),
+        members: vec![member],
+        leader: Some(NodeId::new(1)),
+        version: RouteVersion { configuration: 1, term: Term::new(term) },
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_starts_is_filled_by_its_peer_before_it_is_ready() {
+    let shutdown = CancellationToken::new();
+    let full = server(Vec::new(), &shutdown).await;
+    full.push_catalog(&[1, 2, 3]).await;
+    full.push_node(9).await;
+    for table in 1..=3 {
+        full.push_route(&route(table, 4)).await;
+    }
+
+    let empty = server(vec![full.address()], &shutdown).await;
+    empty.becomes_ready().await;
+
+    for table in 1..=3 {
+        assert_eq!(empty.term(table).await, Ok(Some(4)));
+    }
+    let nodes = empty.connection.call::<Nodes>(&proto::NodesRequest {}, DEADLINE).await.expect("answered");
+    assert_eq!(nodes.nodes.iter().map(|node| node.id).collect::<Vec<_>>(), [9]);
+    assert_eq!(empty.term(77).await, Ok(None), "what the whole catalog lacks does not exist");
+    shutdown.cancel();
+}
+
+#[tokio::test]
+async fn a_peer_that_has_not_heard_the_catalog_does_not_make_a_server_ready() {
+    let shutdown = CancellationToken::new();
+    let ignorant = server(Vec::new(), &shutdown).await;
+    let other = server(vec![ignorant.address()], &shutdown).await;
+    assert_eq!(other.term(1).await, Err(CallError::Failed(Failure::Unavailable)));
+    assert!(!other.handle.is_ready());
+    other.push_catalog(&[1]).await;
+    other.becomes_ready().await;
+    shutdown.cancel();
+}
+
+#[tokio::test]
+async fn what_one_server_missed_comes_from_the_other_and_the_newer_version_wins() {
+    let shutdown = CancellationToken::new();
+    let one = server(Vec::new(), &shutdown).await;
+    let other = server(vec![one.address()], &shutdown).await;
+    for server in [&one, &other] {
+        server.push_catalog(&[1, 2, 3]).await;
+    }
+    one.push_route(&route(1, 1)).await;
+    other.push_route(&route(2, 1)).await;
+    one.push_route(&route(3, 5)).await;
+    other.push_route(&route(3, 6)).await;
+
+    for server in [&one, &other] {
+        server.awaits_term(1, 1).await;
+        server.awaits_term(2, 1).await;
+        server.awaits_term(3, 6).await;
+    }
+    shutdown.cancel();
+}
