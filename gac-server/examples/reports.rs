@@ -55,9 +55,11 @@ fn main() {
         let total = (shape.buckets * shape.proxies) as f64;
         let label = if round == 0 { "first (makes shares)" } else { "steady" };
         println!(
-            "round {round} {label}: {:.2} M entries/s per core, {:.0} ns per entry, of which {:.0} decoding, {:.0} answering, {:.0} encoding",
-            total / answered.busy.as_secs_f64() / 1e6,
-            answered.busy.as_nanos() as f64 / total,
+            "round {round} {label}: {:.2} M entries/s per core, {:.2} M/s in all; \
+             {:.0} ns of CPU per entry; wall: {:.0} decoding, {:.0} answering, {:.0} encoding",
+            total / answered.cpu.as_secs_f64() / 1e6,
+            total / answered.wall.as_secs_f64() / 1e6,
+            answered.cpu.as_nanos() as f64 / total,
             answered.decoding.as_nanos() as f64 / total,
             answered.answering.as_nanos() as f64 / total,
             answered.encoding.as_nanos() as f64 / total,
@@ -66,8 +68,10 @@ fn main() {
 }
 
 struct Answered {
-    /// Summed over the threads.
-    busy: Duration,
+    wall: Duration,
+    /// Of all threads: what others do on the machine does not count.
+    cpu: Duration,
+    /// By the wall clock, summed over the threads.
     decoding: Duration,
     answering: Duration,
     encoding: Duration,
@@ -78,11 +82,13 @@ struct Answered {
 /// Answers everything, each thread the reports of its own proxies.
 fn run(owner: &BucketOwner, payloads: &[Vec<Vec<u8>>], threads: u64, now: Timestamp) -> Answered {
     let nanos: [AtomicU64; 3] = Default::default();
+    let cpu = AtomicU64::new(0);
+    let began = clock::now();
     let mut answers: Vec<Vec<Vec<u8>>> = payloads.iter().map(|_| Vec::new()).collect();
     let per_thread = payloads.len().div_ceil(usize::try_from(threads).expect("few"));
     std::thread::scope(|scope| {
         for (payloads, answers) in payloads.chunks(per_thread).zip(answers.chunks_mut(per_thread)) {
-            let nanos = &nanos;
+            let (nanos, cpu) = (&nanos, &cpu);
             scope.spawn(move || {
                 // In turns, as proxies report: not one proxy's reports after another's.
                 for turn in 0..payloads.first().map_or(0, Vec::len) {
@@ -90,12 +96,21 @@ fn run(owner: &BucketOwner, payloads: &[Vec<Vec<u8>>], threads: u64, now: Timest
                         answers.push(answer(owner, &payloads[turn], now, nanos));
                     }
                 }
+                cpu.fetch_add(thread_nanos(), Ordering::Relaxed);
             });
         }
     });
+    let (wall, cpu) = (clock::now().since(began), Duration::from_nanos(cpu.into_inner()));
     let [decoding, answering, encoding] =
         nanos.map(|nanos| Duration::from_nanos(nanos.load(Ordering::Relaxed)));
-    Answered { busy: decoding + answering + encoding, decoding, answering, encoding, answers }
+    Answered { wall, cpu, decoding, answering, encoding, answers }
+}
+
+/// CPU time of this thread so far. Source: Linux, `Documentation/scheduler/sched-stats.rst`.
+fn thread_nanos() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells");
+    let first = stat.split_whitespace().next().expect("three numbers");
+    first.parse().expect("nanoseconds")
 }
 
 fn answer(owner: &BucketOwner, payload: &[u8], now: Timestamp, nanos: &[AtomicU64; 3]) -> Vec<u8> {

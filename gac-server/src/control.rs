@@ -1,11 +1,12 @@
-//! What this server asks of, and tells, the control plane: all quotas at the start. Pushes keep quotas fresh, and reports carry them anyway: so nothing waits for either.
+//! What this server asks of, and tells, the control plane: all quotas at the start, and on-demand tables'
+//! peaks. Pushes keep quotas fresh, and reports carry them anyway: so nothing waits for either.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use wire::method::{FetchQuotas, Method};
-use wire::proto::control::QuotasRequest;
+use wire::method::{FetchQuotas, Method, ReportPeaks};
+use wire::proto::control::{Peaks, QuotasRequest};
 use wire::transport::{CallError, Connection, ConnectionConfig};
 
 use crate::service::{GacService, QuotaSource};
@@ -15,6 +16,8 @@ const DEADLINE: Duration = Duration::from_secs(1);
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 /// See [`MIN_PAUSE`].
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// How often peaks are reported.
+const PEAKS_EVERY: Duration = Duration::from_secs(10);
 /// Calls under way to one member: one of each kind, and what is just being cancelled.
 const IN_FLIGHT: usize = 4;
 
@@ -83,4 +86,32 @@ async fn fetch_until_answered(control: &[String], service: &GacService) {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(MAX_PAUSE);
     }
+}
+
+/// Tells the control plane which rates tables reached. A report that nobody takes is lost: the next one
+/// names the rates that still hold.
+pub(crate) async fn report_peaks(
+    control: Vec<String>,
+    service: Arc<GacService>,
+    shutdown: CancellationToken,
+) {
+    if control.is_empty() {
+        return;
+    }
+    let reporting = async {
+        let mut members = Members::of(&control);
+        loop {
+            tokio::time::sleep(PEAKS_EVERY).await;
+            let peaks = service.take_peaks();
+            if peaks.is_empty() {
+                continue;
+            }
+            let count = peaks.len();
+            match members.ask::<ReportPeaks>(&Peaks { peaks }, |_acknowledged| true).await {
+                Some(_acknowledged) => service.metrics.peaks.increment(count as u64),
+                None => tracing::debug!(peaks = count, "nobody took the peaks"),
+            }
+        }
+    };
+    shutdown.run_until_cancelled(reporting).await;
 }

@@ -101,8 +101,10 @@ pub struct BucketStatus {
     pub out_ratio: f64,
     /// The most tokens that the proxies may be holding together.
     pub held: u64,
-    /// Part of `out`: reserved for proxies that use their allowance without asking.
+    /// Rate reserved for proxies that use their allowance without asking.
     pub reserve: u64,
+    /// Tokens that those may hold.
+    pub reserve_tokens: u64,
     /// Σ of the smoothed offered rates.
     pub demand: u64,
     /// What proxies admit, smoothed over a second.
@@ -111,10 +113,14 @@ pub struct BucketStatus {
     pub throttled: u64,
     /// The most that was admitted beyond R·τ in any window since this server owns the bucket, as reported.
     pub over_admission: u64,
-    /// What it must never exceed: B.
+    /// What it must never exceed: B (and the debt of costs that were known late).
     pub over_admission_bound: u64,
-    /// Jain's index of the proxies' admitted parts of their offered load: 1 is fair. None: nobody offers.
-    pub jain_index: Option<f64>,
+    /// Jain's index of the proxies' admitted parts of their offered load: 1 is fair.
+    pub jain_index: f64,
+    /// Only what proxies show is leased.
+    pub learning: bool,
+    /// The epoch of its grants.
+    pub epoch: u64,
     /// Proxies that have a share.
     pub proxies: u64,
     /// Their shares, when asked for, the largest first.
@@ -146,8 +152,6 @@ pub struct ShareStatus {
     pub out: u64,
     /// The most tokens that it may be holding.
     pub hold: u64,
-    /// Its rate once its lease has run out.
-    pub safe_rate: u64,
     /// Its smoothed offered rate.
     pub demand: u64,
     /// What it admitted per second, by its last report.
@@ -156,4 +160,8 @@ pub struct ShareStatus {
     pub throttled: u64,
     /// Since its last report of this bucket.
     pub silent_ms: u64,
+    /// Its lease has ended, and it counts with its safe rate.
+    pub silent: bool,
+    /// Reports that showed more admitted than its leases can explain, and restarts.
+    pub overdrafts: u64,
 }

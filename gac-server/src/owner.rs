@@ -5,11 +5,19 @@
 //! all account shares of a kind are in the same one, since their owner divides the account's rate among
 //! them.
 
-use admission::{Allocator, AllocatorConfig, BucketId, CapacityKind, Level};
+use std::collections::{BTreeMap, BTreeSet};
+
+use admission::{
+    Allocator, AllocatorConfig, Answer, BucketId, BucketState, CapacityKind, Level, Quota, Ring,
+};
 use parking_lot::Mutex;
 use units::{Epoch, MilliUnits, Timestamp};
 use wire::leases::{Entries, RaggedColumns};
+use wire::proto::control::Peak;
 use wire::proto::gac;
+
+use crate::activity::Activities;
+use crate::survey::Survey;
 
 /// Shards per server: with a million buckets, one of them is looked through in some ten milliseconds.
 pub(crate) const SHARDS: usize = 16;
@@ -31,23 +39,45 @@ pub enum Unreadable {
 /// Answers reports. Shared by the server's connections.
 #[derive(Debug)]
 pub struct BucketOwner {
-    shards: Box<[Mutex<Allocator>]>,
+    shards: Box<[Mutex<Shard>]>,
+}
+
+/// A part of the buckets.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) allocator: Allocator,
+    pub(crate) activities: Activities,
+    /// Of when it was last looked through.
+    pub(crate) survey: Survey,
 }
 
 /// What came of a report.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Answered {
-    /// The answer's grants.
+    /// The answer: grants, what other servers own, the ring if the proxy's is older, the fleet's size.
     pub grants: gac::Grants,
     /// Given out of pools with it.
     pub tokens: MilliUnits,
+    /// Entries that were older than one already seen, or a proxy's last.
+    pub stale: u64,
+    /// Entries that got nothing because too few of the fleet follow this server.
+    pub frozen: u64,
+    /// Entries that got nothing because there are too many buckets.
+    pub full: u64,
 }
 
 impl BucketOwner {
-    /// An owner of nothing yet, which learns what earlier owners leased.
+    /// An owner of whatever it is asked for, which learns what earlier owners leased. `started`: Unix
+    /// milliseconds, larger than at every earlier start.
     #[must_use]
-    pub fn new(epoch: Epoch, config: &AllocatorConfig, now: Timestamp) -> Self {
-        let shard = |_| Mutex::new(Allocator::new(epoch, config.clone(), now));
+    pub fn new(started: Epoch, config: &AllocatorConfig, now: Timestamp) -> Self {
+        let shard = |_| {
+            Mutex::new(Shard {
+                allocator: Allocator::new(started, config.clone(), now),
+                activities: Activities::default(),
+                survey: Survey::default(),
+            })
+        };
         Self { shards: (0..SHARDS).map(shard).collect() }
     }
 
@@ -62,32 +92,171 @@ impl BucketOwner {
         }
         let header = report.header();
         let order = ByShard::of(&entries);
-        let mut grants = gac::Grants::with_room(entries.len());
-        let mut tokens = MilliUnits::ZERO;
-        for (index, shard) in self.shards.iter().enumerate() {
-            let mut shard = shard.lock();
+        let mut answered = Answered { grants: gac::Grants::with_room(entries.len()), ..Answered::default() };
+        // Each proxy begins elsewhere, so that two reports do not wait for each other at every shard.
+        let first = usize::try_from(report.proxy % SHARDS as u64).expect("there are few shards");
+        for index in (first..SHARDS).chain(0..first) {
+            let mut shard = self.shards[index].lock();
             for place in order.places(index) {
                 let entry = entries.get(*place as usize);
-                if let Some(grant) = shard.on_report(header.proxy, header.session, &entry, now) {
-                    tokens = tokens + grant.tokens;
-                    grants.push(&grant);
-                }
+                answered.add(entry.bucket, &shard.allocator.on_report(&header, &entry, now));
             }
-            shard.introduce(header.proxy);
+            // After its entries: what a proxy shows in its first report is still learned from.
+            shard.allocator.hear(&header, now);
+            answered.grants.fleet = shard.allocator.fleet();
+            if let Some(ring) = shard.allocator.ring() {
+                answered.tell_ring(ring, header.ring);
+            }
         }
-        Ok(Answered { grants, tokens })
+        Ok(answered)
     }
 
-    pub(crate) fn shard_of(&self, bucket: BucketId) -> &Mutex<Allocator> {
+    /// Goes by `ring`, in which it is called `me`; see [`Allocator::set_ring`].
+    pub fn set_ring(&self, ring: &Ring, me: &str, now: Timestamp) {
+        for shard in &self.shards {
+            shard.lock().allocator.set_ring(ring.clone(), me, now);
+        }
+    }
+
+    /// Records a quota; see [`Allocator::set_quota`].
+    pub fn set_quota(&self, bucket: BucketId, quota: Quota, fresh: bool, now: Timestamp) {
+        let mut shard = self.shard_of(bucket).lock();
+        // While it learns, a pool that an earlier owner gave from may look fresh.
+        let fresh = fresh && !shard.allocator.is_learning(now);
+        shard.allocator.set_quota(bucket, quota, fresh, now);
+    }
+
+    pub(crate) fn retain_quotas(&self, listed: &BTreeSet<BucketId>) {
+        self.shards.iter().for_each(|shard| shard.lock().allocator.retain_quotas(listed));
+    }
+
+    pub(crate) fn shard_of(&self, bucket: BucketId) -> &Mutex<Shard> {
         &self.shards[place_of(bucket)]
     }
 
-    pub(crate) fn shards(&self) -> &[Mutex<Allocator>] {
+    pub(crate) fn shards(&self) -> &[Mutex<Shard>] {
         &self.shards
     }
 
-    pub(crate) fn is_learning(&self, now: Timestamp) -> bool {
-        self.shards.iter().any(|shard| shard.lock().is_learning(now))
+    /// Whether some buckets' earlier leases are still unknown.
+    #[must_use]
+    pub fn is_learning(&self, now: Timestamp) -> bool {
+        self.shards.iter().any(|shard| shard.lock().allocator.is_learning(now))
+    }
+
+    /// The epoch of the ring that it goes by; 0: it owns whatever it is asked for.
+    #[must_use]
+    pub fn ring_epoch(&self) -> Epoch {
+        self.shards[0].lock().allocator.ring().map_or(Epoch::new(0), Ring::epoch)
+    }
+
+    /// Buckets here, owned or on their way to another owner.
+    #[must_use]
+    pub fn buckets(&self) -> usize {
+        let count = |shard: &Mutex<Shard>| {
+            let allocator = &shard.lock().allocator;
+            allocator.bucket_count() + allocator.handing_over()
+        };
+        self.shards.iter().map(count).sum()
+    }
+
+    /// Whether it owns nothing, and has handed over all that it did.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.shards.iter().all(|shard| shard.lock().allocator.is_drained())
+    }
+
+    /// Takes what an earlier owner sent under the ring of that epoch; which of it now is, or already was,
+    /// here.
+    pub fn accept_handover(&self, ring: Epoch, states: &[BucketState], now: Timestamp) -> Vec<BucketId> {
+        let taken = states
+            .iter()
+            .filter(|state| self.shard_of(state.bucket).lock().allocator.accept_handover(ring, state, now));
+        taken.map(|state| state.bucket).collect()
+    }
+
+    /// The next of what the ring moved away, by new owner: of each shard `buckets` at most, and no more
+    /// once they have so many `shares`.
+    pub(crate) fn handovers(
+        &self,
+        buckets: usize,
+        shares: usize,
+        now: Timestamp,
+    ) -> BTreeMap<String, Vec<BucketState>> {
+        let mut by_owner: BTreeMap<String, Vec<BucketState>> = BTreeMap::new();
+        for shard in &self.shards {
+            let mut left = shares;
+            for (owner, state) in shard.lock().allocator.handovers(buckets, now) {
+                left = left.saturating_sub(state.shares.len());
+                by_owner.entry(owner).or_default().push(state);
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+        by_owner
+    }
+
+    /// How many buckets wait to be handed over.
+    pub(crate) fn handing_over(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().allocator.handing_over()).sum()
+    }
+
+    /// These need not be handed over any more.
+    pub(crate) fn handed_over(&self, buckets: &[BucketId]) {
+        for bucket in buckets {
+            self.shard_of(*bucket).lock().allocator.handed_over(&[*bucket]);
+        }
+    }
+
+    /// The peaks of tables' buckets since this was last asked.
+    pub(crate) fn take_peaks(&self, now: Timestamp) -> Vec<Peak> {
+        let mut peaks = Vec::new();
+        for shard in &self.shards {
+            let Shard { allocator, activities, .. } = &mut *shard.lock();
+            peaks.extend(activities.take_peaks(|bucket| Some(allocator.summary(bucket, now)?.quota)));
+        }
+        peaks
+    }
+
+    /// Counts silent proxies of one shard down, and looks at all of its buckets. To be called for each about
+    /// once a second.
+    pub(crate) fn tick(&self, shard: usize, now: Timestamp) {
+        let Shard { allocator, activities, survey } = &mut *self.shards[shard].lock();
+        allocator.expire(now);
+        *survey = Survey::of(allocator, now);
+        let buckets = allocator.summaries(now).inspect(|(_, summary)| survey.add(summary));
+        activities.sample(buckets, now);
+    }
+
+    /// What was found when each shard was last looked through.
+    pub(crate) fn survey(&self) -> Survey {
+        let surveys = self.shards.iter().map(|shard| shard.lock().survey.clone());
+        surveys.reduce(Survey::plus).unwrap_or_default()
+    }
+}
+
+impl Answered {
+    fn add(&mut self, bucket: BucketId, answer: &Answer) {
+        match answer {
+            Answer::Granted(grant) => {
+                self.tokens = self.tokens + grant.tokens;
+                self.grants.push(grant);
+            }
+            Answer::NotOwned => self.grants.not_owned.push(bucket.get()),
+            Answer::Stale => self.stale += 1,
+            Answer::Frozen => self.frozen += 1,
+            Answer::Full => self.full += 1,
+        }
+    }
+
+    /// Names the ring's servers only to those who know an older one.
+    fn tell_ring(&mut self, ring: &Ring, known: Epoch) {
+        let epoch = ring.epoch();
+        if epoch.get() > self.grants.ring_epoch {
+            self.grants.ring_epoch = epoch.get();
+            self.grants.ring_servers = if known < epoch { ring.servers().to_vec() } else { Vec::new() };
+        }
     }
 }
 

@@ -276,14 +276,14 @@ impl control::Quota {
     }
 }
 
-fn millis(duration: Duration) -> u32 {
+pub(crate) fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// Added to a quota's terms when it only counts.
 const SHADOW: u32 = 4;
 
-const fn terms_to_wire(quota: Quota) -> u32 {
+pub(crate) const fn terms_to_wire(quota: Quota) -> u32 {
     let outage = match quota.outage {
         OutagePolicy::Strict => 0,
         OutagePolicy::Static => 1,
@@ -292,7 +292,7 @@ const fn terms_to_wire(quota: Quota) -> u32 {
     outage | if quota.shadow { SHADOW } else { 0 }
 }
 
-const fn quota((rate, burst): (u64, u64), version: u64, terms: u32) -> Quota {
+pub(crate) const fn quota((rate, burst): (u64, u64), version: u64, terms: u32) -> Quota {
     Quota {
         rate: MilliUnitsPerSecond::new(rate),
         burst: MilliUnits::new(burst),

@@ -4,6 +4,7 @@
 //! component serves storage nodes, MemDS, GAC and the control plane.
 
 pub mod clock;
+mod handovers;
 pub mod leases;
 pub mod method;
 pub mod routes;

@@ -34,7 +34,8 @@ impl TryFrom<proto::RegionQuestion> for Question {
 
 impl From<Answer> for proto::RegionAnswer {
     fn from(answer: Answer) -> Self {
-        let (keys, values) = answer.entries.into_iter().map(|(key, value)| (key.into(), value.into())).unzip();
+        let (keys, values) =
+            answer.entries.into_iter().map(|(key, value)| (key.into(), value.into())).unzip();
         Self { descend: answer.descend, settled: answer.settled, keys, values }
     }
 }
