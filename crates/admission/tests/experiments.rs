@@ -9,7 +9,7 @@ use laboratory::experiments::{ALL, Options};
 use laboratory::findings::Must;
 use laboratory::simulation::{Fleet, Pattern, Setup};
 
-const SHORT: Options = Options { seed: 1, full: false };
+const SHORT: Options = Options { seed: 1, full: false, replay: false };
 
 /// A figure of the design that is missed today: it is held to a weaker one, and reported as missed by the
 /// full form.

@@ -8,9 +8,10 @@ use crate::laboratory::experiments::{ALL, Experiment};
 /// What to run, and where to leave the numbers.
 pub(crate) struct Request {
     pub(crate) experiments: Vec<Experiment>,
-    pub(crate) seed: u64,
+    pub(crate) seed: Option<u64>,
     pub(crate) short: bool,
     pub(crate) out: Option<PathBuf>,
+    pub(crate) plot: Option<PathBuf>,
 }
 
 /// What is printed instead of running anything.
@@ -31,20 +32,22 @@ impl fmt::Display for Told {
             return write!(f, "{what}\nTry --help.");
         }
         writeln!(f, "Runs the admission design's experiments in a simulated fleet.\n")?;
-        writeln!(f, "  fleet [--short] [--seed N] [--out DIR] EXPERIMENT … | all\n")?;
+        writeln!(f, "  fleet [--short] [--seed N] [--out DIR] [--plot DIR] EXPERIMENT … | all\n")?;
         for experiment in ALL {
             writeln!(f, "  {:<5} {}", experiment.name, experiment.about)?;
         }
         writeln!(f, "\n  --short    a short form of each, as the tests run it")?;
-        writeln!(f, "  --seed N   another run; the same N gives the same run (default 1)")?;
+        writeln!(f, "  --seed N   another run; the same N gives the same run (default 1).")?;
+        writeln!(f, "             With E17: only the one schedule of that seed, to replay a failure")?;
         writeln!(f, "  --out DIR  writes each series as CSV")?;
+        writeln!(f, "  --plot DIR draws the comparison with other schemes as SVG (with `models`)")?;
         write!(f, "\nPrints what was measured and what must be reached; exits with 1 on a miss.")
     }
 }
 
 impl Request {
     pub(crate) fn from_arguments(arguments: impl Iterator<Item = String>) -> Result<Self, Told> {
-        let mut request = Self { experiments: Vec::new(), seed: 1, short: false, out: None };
+        let mut request = Self { experiments: Vec::new(), seed: None, short: false, out: None, plot: None };
         let mut arguments = arguments;
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
@@ -52,8 +55,10 @@ impl Request {
                 "--short" => request.short = true,
                 "--seed" => {
                     let seed = arguments.next().and_then(|text| text.parse().ok());
-                    request.seed = seed.ok_or_else(|| Told::Wrong("--seed needs a number".to_owned()))?;
+                    let missing = || Told::Wrong("--seed needs a number".to_owned());
+                    request.seed = Some(seed.ok_or_else(missing)?);
                 }
+                "--plot" => request.plot = Some(path(arguments.next())?),
                 "--out" => request.out = Some(path(arguments.next())?),
                 "all" => request.experiments = ALL.to_vec(),
                 name => {

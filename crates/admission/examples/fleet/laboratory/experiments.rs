@@ -12,6 +12,7 @@ mod e11;
 mod e13;
 mod e15;
 mod e16;
+mod e17;
 mod models;
 
 use super::findings::Findings;
@@ -22,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) seed: u64,
     /// As the design has it; otherwise a short form of it.
     pub(crate) full: bool,
+    /// The seed was asked for: E17 runs that one schedule.
+    pub(crate) replay: bool,
 }
 
 impl Options {
@@ -52,5 +55,6 @@ pub(crate) const ALL: &[Experiment] = &[
     Experiment { name: "E13", about: "quota changes under load", run: e13::run },
     Experiment { name: "E15", about: "SDK retries at 3 R", run: e15::run },
     Experiment { name: "E16", about: "restarting, lying, replaying proxies", run: e16::run },
+    Experiment { name: "E17", about: "random schedules against the invariants", run: e17::run },
     Experiment { name: "models", about: "beside models of other schemes", run: models::run },
 ];

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use admission::{
-    Allocator, AllocatorConfig, BucketId, BucketState, CapacityKind, OutagePolicy, Quota, ReportEntry, ReportHeader, Ring,
+    Allocator, AllocatorConfig, BucketId, BucketState, CapacityKind, OutagePolicy, Quota, ReportEntry,
+    ReportHeader, Ring,
 };
 use rand::Rng;
 use units::{Epoch, MilliUnits, MilliUnitsPerSecond, TableId, Timestamp};
@@ -223,7 +224,9 @@ impl Fleet {
             .map(|number| Proxy::new(number, setup.tables, expected, ring.clone()))
             .collect();
         let quotas: Vec<_> = tables.iter().map(|table| (table.id, table.quota)).collect();
-        let servers = (0..setup.servers).map(|number| Server::start(number, setup.config.clone(), &quotas, now)).collect();
+        let servers = (0..setup.servers)
+            .map(|number| Server::start(number, setup.config.clone(), &quotas, now))
+            .collect();
         let mut fleet = Self {
             now,
             network: setup.network,
@@ -587,4 +590,3 @@ impl Fleet {
 pub(crate) fn samples(seconds: f64) -> usize {
     (seconds / SAMPLE.as_secs_f64()).round() as usize
 }
-

@@ -4,14 +4,16 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use admission::{
-    AtomicTokenBucket, Grant, LeaseKeeper, PoolColour, Quota, ReportEntry, ReportHeader, Ring, Shortage,
+    AtomicTokenBucket, Grant, GrantNumber, LeaseKeeper, PoolColour, Quota, ReportEntry, ReportHeader, Ring,
+    Shortage,
 };
-use units::{Epoch, MilliUnits, ProxyId, Timestamp};
+use units::{MilliUnits, ProxyId, Timestamp};
 
 use super::arrivals::Arrivals;
 use super::client::Cost;
 use super::fleet::{Later, Pending, Table};
 use super::random::Dice;
+use super::server::{Answer, number_of};
 
 /// How long a request waits at most for a grant, and how many may: as in the real proxy.
 const PATIENCE: Duration = Duration::from_millis(150);
@@ -19,6 +21,8 @@ const PATIENCE: Duration = Duration::from_millis(150);
 const MAX_WAITING: usize = 64;
 /// How long a grant's word about the pool holds: as in the real proxy.
 const COLOUR_HOLDS: Duration = Duration::from_secs(1);
+/// Every server hears from every proxy so often.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long a first lease holds.
 const FIRST_TTL: Duration = Duration::from_secs(10);
 
@@ -55,6 +59,10 @@ pub(crate) struct Request {
 pub(crate) struct Local {
     pub(crate) keeper: LeaseKeeper,
     pub(crate) bucket: AtomicTokenBucket,
+    /// The owner's number, by the proxy's ring.
+    owner: Option<usize>,
+    /// The newest grant, for I3.
+    accepted: GrantNumber,
     granted_at: Timestamp,
     granted: bool,
     waiting: VecDeque<Waiter>,
@@ -68,6 +76,14 @@ pub(crate) struct Proxy {
     pub(crate) runs: bool,
     /// Cut off from every GAC server.
     pub(crate) cut: bool,
+    /// Cut off from one of them.
+    pub(crate) cut_from: Option<usize>,
+    /// Live proxies, as an owner last said.
+    fleet: u32,
+    /// When it last sent anything, per server.
+    said: Vec<Timestamp>,
+    /// The ring's servers, by their numbers.
+    servers: Vec<usize>,
     pub(crate) lie: Lie,
     /// Its clock gains so many parts in a million.
     pub(crate) drift: i64,
@@ -93,19 +109,25 @@ pub(crate) struct Surroundings<'a> {
 
 impl Proxy {
     pub(crate) fn new(number: usize, tables: usize, expected_proxies: u64, ring: Ring) -> Self {
-        Self {
+        let mut proxy = Self {
             id: ProxyId::new(number as u64 + 1),
             session: 1,
             runs: true,
             cut: false,
+            cut_from: None,
+            fleet: 0,
+            said: Vec::new(),
+            servers: Vec::new(),
             lie: Lie::Honest,
             drift: 0,
             expected_proxies,
-            ring,
+            ring: ring.clone(),
             demand: vec![Arrivals::none(); tables],
             locals: std::iter::repeat_with(|| None).take(tables).collect(),
             counted: vec![(0, 0); tables],
-        }
+        };
+        proxy.use_ring(ring, &[]);
+        proxy
     }
 
     /// Its own clock when the world's shows `now`.
@@ -118,6 +140,8 @@ impl Proxy {
     /// All it knew is gone; its clients stay.
     pub(crate) fn restart(&mut self) {
         self.session += 1;
+        self.fleet = 0;
+        self.said.iter_mut().for_each(|said| *said = Timestamp::from_nanos(0));
         self.runs = true;
         self.locals.iter_mut().for_each(|local| *local = None);
     }
@@ -159,35 +183,83 @@ impl Proxy {
         }
     }
 
-    /// The entries that are due, by their owners.
-    pub(crate) fn due(&mut self, tables: &[Table], now: Timestamp) -> Vec<(usize, Vec<ReportEntry>)> {
+    /// The entries that are due, by their owners; and a heartbeat for every server that has heard nothing
+    /// for a second.
+    pub(crate) fn due(&mut self, now: Timestamp) -> Vec<(usize, Vec<ReportEntry>)> {
         let now = self.clock(now);
         let mut reports: Vec<(usize, Vec<ReportEntry>)> = Vec::new();
-        for (local, table) in self.locals.iter_mut().zip(tables) {
-            let Some(local) = local else { continue };
+        for local in self.locals.iter_mut().flatten() {
             if !local.keeper.is_due(&local.bucket, now) {
                 continue;
             }
-            let Some(owner) = self.ring.owner(table.id) else { continue };
+            let Some(owner) = local.owner else { continue };
             let mut entry = local.keeper.report(&local.bucket, now);
             if self.lie == Lie::Inflates {
                 inflate(&mut entry);
             }
-            match reports.iter_mut().find(|(server, _)| *server == owner) {
-                Some((_, entries)) => entries.push(entry),
-                None => reports.push((owner, vec![entry])),
+            add(&mut reports, owner, Some(entry));
+        }
+        for number in &self.servers {
+            if self.said[*number].as_nanos() == 0 || now.since(self.said[*number]) >= HEARTBEAT {
+                add(&mut reports, *number, None);
             }
         }
+        for (server, _) in &reports {
+            self.said[*server] = now;
+        }
         reports
+    }
+
+    /// It stops in good order: what it tells its owners last.
+    pub(crate) fn leave(&mut self, now: Timestamp) -> Vec<(usize, Vec<ReportEntry>)> {
+        self.runs = false;
+        let now = self.clock(now);
+        let mut reports = Vec::new();
+        for local in self.locals.iter_mut().flatten() {
+            let Some(owner) = local.owner else { continue };
+            let entry = local.keeper.report(&local.bucket, now);
+            let returned = entry.returned + entry.held;
+            let entry = ReportEntry { returned, held: MilliUnits::ZERO, need: MilliUnits::ZERO, ..entry };
+            add(&mut reports, owner, Some(entry));
+        }
+        reports
+    }
+
+    /// What stands above an answer's grants.
+    pub(crate) fn learn(&mut self, answer: &Answer, tables: &[Table]) {
+        self.fleet = answer.fleet;
+        if let Some(ring) = answer.ring.as_ref().filter(|ring| ring.epoch() > self.ring.epoch()) {
+            self.use_ring(ring.clone(), tables);
+        }
+    }
+
+    fn use_ring(&mut self, ring: Ring, tables: &[Table]) {
+        self.servers = ring.servers().iter().map(|name| number_of(name)).collect();
+        let count = self.servers.iter().max().map_or(0, |last| last + 1);
+        self.said.resize(count.max(self.said.len()), Timestamp::from_nanos(0));
+        self.ring = ring;
+        for (local, table) in self.locals.iter_mut().zip(tables) {
+            let Some(local) = local else { continue };
+            let owner = owner_of(&self.ring, table);
+            if owner != local.owner {
+                local.owner = owner;
+                local.keeper.report_anew();
+            }
+        }
+    }
+
+    /// Whether it goes to this server for the table.
+    pub(crate) fn follows(&self, server: usize, table: usize) -> bool {
+        self.locals[table].as_ref().is_some_and(|local| local.owner == Some(server))
     }
 
     pub(crate) fn header(&self) -> ReportHeader {
         ReportHeader {
             proxy: self.id,
             session: self.session,
-            fleet: 0,
-            ring: Epoch::new(self.ring.epoch().get()),
-            leaving: false,
+            fleet: self.fleet,
+            ring: self.ring.epoch(),
+            leaving: !self.runs,
         }
     }
 
@@ -197,6 +269,8 @@ impl Proxy {
         let Some(local) = &mut self.locals[table] else { return false };
         let accepted = local.keeper.apply(grant, &local.bucket, asked_at, now);
         if accepted {
+            assert!(grant.number > local.accepted, "I3: {:?} after {:?}", grant.number, local.accepted);
+            local.accepted = grant.number;
             local.granted_at = now;
             local.granted = true;
         }
@@ -212,8 +286,9 @@ impl Proxy {
         let now = self.clock(around.now);
         let quota = around.tables[table].quota;
         let proxies = self.expected_proxies;
-        let local =
-            self.locals[table].get_or_insert_with(|| Local::new(&around.tables[table], quota, proxies, now));
+        let ring = &self.ring;
+        let local = self.locals[table]
+            .get_or_insert_with(|| Local::new(&around.tables[table], quota, proxies, ring, now));
         local.bucket.take(request.cost, now)?;
         self.counted[table].0 += request.cost.get();
         around.tables[table].admit(request, around.now);
@@ -249,11 +324,13 @@ impl Proxy {
 }
 
 impl Local {
-    fn new(table: &Table, quota: Quota, proxies: u64, now: Timestamp) -> Self {
+    fn new(table: &Table, quota: Quota, proxies: u64, ring: &Ring, now: Timestamp) -> Self {
         let lease = LeaseKeeper::first_lease(quota, proxies, FIRST_TTL, now);
         Self {
             keeper: LeaseKeeper::new(table.id, quota),
             bucket: AtomicTokenBucket::full(lease, now),
+            owner: owner_of(ring, table),
+            accepted: GrantNumber::default(),
             granted_at: now,
             granted: false,
             waiting: VecDeque::new(),
@@ -274,6 +351,17 @@ impl Local {
             }
             PoolColour::Unknown => false,
         }
+    }
+}
+
+fn owner_of(ring: &Ring, table: &Table) -> Option<usize> {
+    ring.owner_name(table.id).map(number_of)
+}
+
+fn add(reports: &mut Vec<(usize, Vec<ReportEntry>)>, owner: usize, entry: Option<ReportEntry>) {
+    match reports.iter_mut().find(|(server, _)| *server == owner) {
+        Some((_, entries)) => entries.extend(entry),
+        None => reports.push((owner, entry.into_iter().collect())),
     }
 }
 

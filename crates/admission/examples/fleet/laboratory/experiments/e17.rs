@@ -1,0 +1,252 @@
+//! E17: random schedules of everything that can go wrong; after each step the invariants are held against
+//! what the whole fleet really does, which no server sees.
+//!
+//! - I1: Σ of the rates that proxies really refill at ≤ R; and the owner's own Σ`out` ≤ R.
+//! - I2: pool + Σ of the tokens that proxies really hold ≤ B.
+//! - I3: a proxy accepts only newer grants (asserted by the simulated proxy).
+//! - I4, I5 and the running sums: asserted by the allocator.
+//! - The bound: admitted in any window ≤ B + R·τ + ρ·R·τ.
+//!
+//! R and B are the largest that were in force within the time that an old lease may last.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use admission::{AllocatorConfig, OutagePolicy};
+use rand::Rng;
+use units::Timestamp;
+
+use super::super::findings::{Findings, Must};
+use super::super::simulation::random::{Dice, dice};
+use super::super::simulation::{Fleet, Lie, Network, Pattern, Setup};
+use super::Options;
+
+/// Schedules of the full form.
+const FULL: u64 = 1_000_000;
+/// Schedules of the short form.
+const SHORT: u64 = 3_000;
+/// How many of the failing seeds are shown.
+const SHOWN: usize = 5;
+/// The largest difference between two clocks' rates, in parts of 10,000.
+const DRIFT: i128 = 2;
+/// Rounding: every change of a lease may lose or make less than a milli-unit.
+const ROUNDING: i128 = 1_000;
+
+pub(crate) fn run(options: &Options) -> Findings {
+    let mut findings = Findings::new("E17");
+    if options.replay {
+        let outcome = schedule(options.seed, true);
+        eprintln!("E17, seed {}: {outcome:?}", options.seed);
+        findings.figure(
+            format!("seed {}", options.seed),
+            "schedules that broke one",
+            f64::from(u8::from(outcome.is_err())),
+            Must::AtMost(0.0),
+        );
+        return findings;
+    }
+    let count = options.pick(FULL, SHORT);
+    let broken = all(options.seed, count);
+    for (seed, what) in broken.iter().take(SHOWN) {
+        eprintln!("E17 broke: {what}\n  replay with: fleet E17 --seed {seed}");
+    }
+    findings.figure(
+        format!("{count} random schedules"),
+        "schedules that broke one",
+        broken.len() as f64,
+        Must::AtMost(0.0),
+    );
+    findings
+}
+
+/// Runs `count` schedules from `first` on, on as many threads as there are cores.
+fn all(first: u64, count: u64) -> Vec<(u64, String)> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicU64::new(0);
+    let work = || {
+        let mut broken = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                return broken;
+            }
+            if let Err(what) = schedule(first + index, false) {
+                broken.push((first + index, what));
+            }
+        }
+    };
+    let mut broken: Vec<(u64, String)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a worker catches panics")).collect()
+    });
+    broken.sort();
+    broken
+}
+
+fn schedule(seed: u64, told: bool) -> Result<(), String> {
+    catch_unwind(AssertUnwindSafe(|| Schedule::new(seed, told).run())).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        Err(text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default())
+    })
+}
+
+struct Schedule {
+    dice: Dice,
+    fleet: Fleet,
+    told: bool,
+    /// What was in force, and until when it may still be.
+    quotas: VecDeque<(u64, u64, Timestamp)>,
+    allowed_nanos: i128,
+    admitted: u64,
+    lowest: i128,
+}
+
+impl Schedule {
+    fn new(seed: u64, told: bool) -> Self {
+        let mut dice = dice(seed ^ 0xe17);
+        let proxies = dice.random_range(1..=6);
+        let rate = 20 * 2_u64.pow(dice.random_range(0..8)) + dice.random_range(0..20);
+        let setup = Setup {
+            burst_seconds: [0.2, 1.0, 5.0][dice.random_range(0..3)],
+            step: Duration::from_millis(10),
+            outage: [OutagePolicy::Strict, OutagePolicy::Static][dice.random_range(0..2)],
+            network: network(&mut dice),
+            config: AllocatorConfig {
+                expected_proxies: u32::try_from(proxies).expect("few"),
+                ttl: Duration::from_secs(2),
+                contended_interval: Duration::from_millis(500),
+                comfortable_interval: Duration::from_secs(1),
+                ..AllocatorConfig::default()
+            },
+            ..Setup::new(seed, proxies, rate)
+        };
+        let mut fleet = Fleet::new(setup);
+        for proxy in &mut fleet.proxies {
+            proxy.drift = dice.random_range(-100..=100);
+        }
+        let quota = fleet.tables[0].quota;
+        let quotas = VecDeque::from([(quota.rate.get(), quota.burst.get(), Timestamp::from_nanos(u64::MAX))]);
+        Self { dice, fleet, told, quotas, allowed_nanos: 0, admitted: 0, lowest: 0 }
+    }
+
+    fn run(mut self) -> Result<(), String> {
+        self.demand();
+        for _ in 0..12 {
+            self.disturb();
+            let until = self.fleet.now + Duration::from_millis(self.dice.random_range(20..900));
+            while self.fleet.now < until {
+                self.fleet.run(self.fleet.setup.step);
+                self.check()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn disturb(&mut self) {
+        let proxy = self.dice.random_range(0..self.fleet.proxies.len());
+        let what = self.dice.random_range(0..12);
+        if self.told {
+            eprintln!("{:.3} s: action {what}, proxy {proxy}", self.fleet.now.as_nanos() as f64 / 1e9);
+        }
+        match what {
+            0 | 1 => self.demand(),
+            2 => self.fleet.network = network(&mut self.dice),
+            3 => self.fleet.proxies[proxy].cut ^= true,
+            4 => self.fleet.proxies[proxy].restart(),
+            5 => self.fleet.proxies[proxy].runs = false,
+            6 => {
+                self.fleet.crash_server(0);
+                self.fleet.restart_server(0);
+            }
+            7 => self.fleet.crash_server(0),
+            8 => {
+                if !self.fleet.servers[0].is_reachable() {
+                    self.fleet.restart_server(0);
+                }
+            }
+            9 => self.change_quota(),
+            10 => self.fleet.servers[0].cut ^= true,
+            _ => self.fleet.proxies[proxy].lie = [Lie::Honest, Lie::Replays][self.dice.random_range(0..2)],
+        }
+    }
+
+    fn demand(&mut self) {
+        let rate = self.fleet.tables[0].quota.rate.get() as f64 / 1000.0;
+        let parts: Vec<f64> = self
+            .fleet
+            .proxies
+            .iter()
+            .map(|_| self.dice.random_range(0.0..2.0) * self.dice.random_range(0.0..2.0))
+            .collect();
+        let each = rate / parts.len() as f64;
+        self.fleet.demand(0, Pattern::Steady, |proxy| each * 2.0 * parts[proxy]);
+    }
+
+    fn change_quota(&mut self) {
+        let rate = self.fleet.setup.rate as f64 * self.dice.random_range(0.2..3.0);
+        let last = self.quotas.back_mut().expect("one is in force");
+        last.2 = self.fleet.now + OLD_LEASES;
+        self.fleet.set_quota(0, rate);
+        let quota = self.fleet.tables[0].quota;
+        self.quotas.push_back((quota.rate.get(), quota.burst.get(), Timestamp::from_nanos(u64::MAX)));
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        let now = self.fleet.now;
+        self.quotas.retain(|(_, _, until)| *until >= now);
+        let rate = self.quotas.iter().map(|(rate, _, _)| *rate).max().expect("one is in force");
+        let burst = self.quotas.iter().map(|(_, burst, _)| *burst).max().expect("one is in force");
+        self.fleet.assert_invariants();
+        let (mut used, mut held) = (0, 0);
+        for proxy in self.fleet.proxies.iter().filter(|proxy| proxy.runs) {
+            for local in proxy.locals.iter().flatten() {
+                used += local.bucket.rate_at(proxy.clock(now)).get();
+                held += local.bucket.level().get();
+            }
+        }
+        if i128::from(used) > i128::from(rate) + ROUNDING {
+            return Err(format!("I1: {used} in use of {rate} at {now:?}"));
+        }
+        if i128::from(held) > i128::from(burst) + ROUNDING {
+            return Err(format!("I2: {held} held of {burst} at {now:?}"));
+        }
+        self.check_bound(rate, burst)
+    }
+
+    fn check_bound(&mut self, rate: u64, burst: u64) -> Result<(), String> {
+        let step = i128::try_from(self.fleet.setup.step.as_nanos()).expect("short");
+        self.allowed_nanos += i128::from(rate) * step * (10_000 + DRIFT) / 10_000;
+        let allowed = self.allowed_nanos / 1_000_000_000;
+        let before = i128::from(self.admitted) - allowed;
+        self.lowest = self.lowest.min(before);
+        self.admitted = self.fleet.tables[0].meter.total.admitted;
+        let rise = i128::from(self.admitted) - allowed - self.lowest;
+        // The largest burst of the whole run: a window may begin under it.
+        let most = self.quotas.iter().map(|(_, burst, _)| *burst).max().unwrap_or(burst);
+        if rise > i128::from(most) + ROUNDING {
+            return Err(format!("the bound: {rise} above R·τ, of {most} at {:?}", self.fleet.now));
+        }
+        Ok(())
+    }
+}
+
+/// After a quota was lowered, what was leased before may last so long: a lease, and what the owner waits
+/// beyond it.
+const OLD_LEASES: Duration = Duration::from_secs(4);
+
+fn network(dice: &mut Dice) -> Network {
+    let good = Network::good(Duration::from_millis([2, 10, 100][dice.random_range(0..3)]));
+    match dice.random_range(0..3) {
+        0 => good,
+        1 => Network { loss: dice.random_range(0.0..0.5), duplicates: dice.random_range(0.0..0.3), ..good },
+        _ => Network {
+            loss: 0.05,
+            duplicates: 0.1,
+            delayed: dice.random_range(0.0..0.5),
+            delay: Duration::from_millis(dice.random_range(10..1500)),
+            ..good
+        },
+    }
+}
