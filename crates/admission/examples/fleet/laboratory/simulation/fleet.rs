@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use admission::{
-    Allocator, AllocatorConfig, BucketId, BucketState, CapacityKind, OutagePolicy, Quota, ReportEntry,
-    ReportHeader, Ring,
+    Allocator, AllocatorConfig, BucketId, BucketState, BucketSummary, CapacityKind, Mode, OutagePolicy,
+    Quota, ReportEntry, ReportHeader, Ring,
 };
 use rand::Rng;
 use units::{Epoch, MilliUnits, MilliUnitsPerSecond, TableId, Timestamp};
@@ -16,7 +16,7 @@ use super::meter::{Mark, Meter, SAMPLE};
 use super::network::Network;
 use super::proxy::{Lie, Proxy, Request, Surroundings};
 use super::random::{Dice, arrivals_dice, dice};
-use super::server::{Answer, Server, name_of};
+use super::server::{Answer, Server, name_of, number_of};
 use super::trace::Trace;
 
 /// How soon a proxy notices that a server's connection came up anew, at most.
@@ -187,6 +187,8 @@ pub(crate) struct Fleet {
     pub(crate) ring: Ring,
     /// Old owners hand over what the ring moves.
     pub(crate) hands_over: bool,
+    /// Grants that a proxy accepted although their epoch was lower than an earlier one's.
+    pub(crate) lower_epochs: u64,
     /// Report entries sent, and grants received.
     pub(crate) entries: u64,
     /// The largest sum of debts over the fleet.
@@ -234,6 +236,7 @@ impl Fleet {
             proxies,
             servers,
             ring,
+            lower_epochs: 0,
             entries: 0,
             most_debt: 0,
             dice: dice(setup.seed),
@@ -355,6 +358,18 @@ impl Fleet {
             .filter(|(_, offered)| *offered > 0)
             .map(|(admitted, offered)| admitted as f64 / offered as f64)
             .collect()
+    }
+
+    /// What the table's owner shows operators.
+    pub(crate) fn summary(&self, table: usize) -> Option<BucketSummary> {
+        let id = self.tables[table].id;
+        let owner = number_of(self.ring.owner_name(id)?);
+        self.servers[owner].allocator.as_ref()?.summary(id, self.now)
+    }
+
+    /// How the table's tokens reach the proxies.
+    pub(crate) fn mode(&self, table: usize) -> Option<Mode> {
+        self.summary(table).map(|summary| summary.mode)
     }
 
     /// I1 and I2 and the running sums, at every owner.
@@ -551,7 +566,9 @@ impl Fleet {
             if !self.proxies[proxy].follows(server, table) {
                 continue;
             }
+            let before = self.proxies[proxy].accepted_epoch(table);
             let accepted = self.proxies[proxy].apply(table, grant, asked, at);
+            self.lower_epochs += u64::from(accepted && grant.number.epoch < before);
             self.trace.note(&[
                 grant.number.sequence,
                 grant.rate.get(),

@@ -7,7 +7,7 @@ use admission::{
     AtomicTokenBucket, Grant, GrantNumber, LeaseKeeper, PoolColour, Quota, ReportEntry, ReportHeader, Ring,
     Shortage,
 };
-use units::{MilliUnits, ProxyId, Timestamp};
+use units::{Epoch, MilliUnits, ProxyId, Timestamp};
 
 use super::arrivals::Arrivals;
 use super::client::Cost;
@@ -246,6 +246,11 @@ impl Proxy {
                 local.keeper.report_anew();
             }
         }
+    }
+
+    /// Of the newest grant.
+    pub(crate) fn accepted_epoch(&self, table: usize) -> Epoch {
+        self.locals[table].as_ref().map_or(Epoch::new(0), |local| local.accepted.epoch)
     }
 
     /// Whether it goes to this server for the table.
