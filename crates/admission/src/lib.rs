@@ -8,6 +8,7 @@
 //! the pool at the bucket's owner ([`Allocator`]), or a proxy's local bucket
 //! ([`AtomicTokenBucket`], kept by its [`LeaseKeeper`]).
 
+mod account;
 mod allocator;
 mod allowance;
 mod chain;
