@@ -510,3 +510,6 @@ pub(crate) fn first(table: &TableRecord, author: &str, now: UnixMillis) -> Curre
     };
     CurrentQuotas { read: version(QuotaKind::Read), write: version(QuotaKind::Write) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,8 @@
 //! Members of the control plane over real sockets, with a catalog in memory, storage nodes that only keep
-//! lists, and a real MemDS server.
+//! lists, GAC servers that only remember what they are told, and a real MemDS server.
 
+mod gac;
+mod quotas;
 mod stage;
 
 use dynamodb::table::{Billing, NewTable, TableChange, TableStatus};

@@ -26,6 +26,7 @@ use wire::proto::control::{
 use wire::proto::routing::{LookupRequest, LookupResponse, Node};
 use wire::transport::{CallError, Connection, ConnectionConfig, Failure, Incoming, Responder, Service};
 
+use super::gac::ListeningGac;
 use crate::config::{Config, InitialCredential, MemberAddress};
 use crate::group_store::{CatalogGroup, GroupStore};
 use crate::server::{Group, Handle, start_with};
@@ -36,6 +37,8 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 pub(super) struct Stage {
     catalog: Arc<SharedCatalog>,
     memds: memds::Handle,
+    /// The first two are in the configuration.
+    pub(super) gac: Vec<ListeningGac>,
     terms: AtomicU64,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -88,11 +91,17 @@ impl Stage {
     pub(super) async fn start() -> Self {
         let shutdown = CancellationToken::new();
         let config = memds::Config::new("127.0.0.1:0".parse().unwrap());
+        let tasks = TaskTracker::new();
+        let mut gac = Vec::new();
+        for _ in 0..3 {
+            gac.push(ListeningGac::start(&tasks, shutdown.clone()).await);
+        }
         Self {
             catalog: Arc::new(SharedCatalog { store: MemoryStore::new(), lost_answers: AtomicUsize::new(0) }),
+            gac,
             memds: memds::start(config, shutdown.clone()).await.unwrap(),
             terms: AtomicU64::new(0),
-            tasks: TaskTracker::new(),
+            tasks,
             shutdown,
             members: Mutex::default(),
         }
@@ -131,7 +140,7 @@ impl Stage {
             data_dir: None,
             replaces_lost_member: false,
             memds: vec![self.memds.address().to_string()],
-            gac: vec![],
+            gac: self.gac[..2].iter().map(|gac| gac.address.clone()).collect(),
             region: "us-east-1".into(),
             account: "000000000000".into(),
             minimum_nodes: 3,
@@ -264,7 +273,7 @@ impl Member {
     }
 
     /// Looks again and again, for a while.
-    async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
+    pub(super) async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
         let met = async {
             while !condition().await {
                 tokio::task::yield_now().await;
