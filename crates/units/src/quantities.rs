@@ -67,6 +67,9 @@ impl Sum for MilliUnits {
     }
 }
 
+/// Nanoseconds of a second.
+const NANOS: u64 = 1_000_000_000;
+
 /// A refill rate: milli-units of capacity per second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MilliUnitsPerSecond(u64);
@@ -93,7 +96,14 @@ impl MilliUnitsPerSecond {
     /// What flows in `elapsed`, rounded down.
     #[must_use]
     pub fn earned_in(self, elapsed: Duration) -> MilliUnits {
-        let earned = u128::from(self.0) * elapsed.as_nanos() / 1_000_000_000;
+        let nanos = elapsed.as_nanos();
+        // Nearly always: a division of 64 bits takes a fifth of one of 128.
+        if let Ok(nanos) = u64::try_from(nanos)
+            && let Some(product) = self.0.checked_mul(nanos)
+        {
+            return MilliUnits(product / NANOS);
+        }
+        let earned = u128::from(self.0).saturating_mul(nanos) / u128::from(NANOS);
         MilliUnits(u64::try_from(earned).unwrap_or(u64::MAX))
     }
 
@@ -106,7 +116,10 @@ impl MilliUnitsPerSecond {
         if self.0 == 0 {
             return Duration::MAX;
         }
-        let nanos = (u128::from(amount.0) * 1_000_000_000).div_ceil(u128::from(self.0));
+        if let Some(product) = amount.0.checked_mul(NANOS) {
+            return Duration::from_nanos(product.div_ceil(self.0));
+        }
+        let nanos = (u128::from(amount.0) * u128::from(NANOS)).div_ceil(u128::from(self.0));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
@@ -166,6 +179,17 @@ mod tests {
             let elapsed = Duration::from_millis(millis);
             assert!(rate.time_to_earn(rate.earned_in(elapsed)) <= elapsed);
         }
+    }
+
+    #[test]
+    fn amounts_past_64_bits_of_intermediate_result_are_exact_too() {
+        let rate = MilliUnitsPerSecond::new(u64::MAX / 3);
+        assert_eq!(rate.earned_in(Duration::from_secs(3)), MilliUnits::new(u64::MAX / 3 * 3));
+        assert_eq!(rate.earned_in(Duration::MAX), MilliUnits::new(u64::MAX));
+        let year = Duration::from_secs(31_536_000);
+        let rate = MilliUnitsPerSecond::from_units(40_000);
+        assert_eq!(rate.earned_in(year), MilliUnits::from_units(40_000 * 31_536_000));
+        assert_eq!(rate.time_to_earn(rate.earned_in(year)), year);
     }
 
     #[test]
