@@ -1,60 +1,87 @@
-//! Admission at the proxy: every request takes its tokens from a local bucket, without a hop, a lock held
-//! or an await; a task per GAC server keeps the buckets' leases in the background. Only a request that is
-//! short of tokens while the pool still has some waits, a moment and in bounded numbers, for the grant
-//! that its shortage asked for: a burst that was banked is there for the asking, not for the retrying.
+//! Admission at the proxy: every request takes its tokens from local buckets, without a hop, a lock held
+//! or an await, at every level that has a quota: its table's, its table's share of the account, its
+//! signer's. A task per GAC server keeps the buckets' leases in the background.
 //!
-//! A bucket that is used for the first time may not wait for its first grant. Until then, for one lease
-//! time at most, it refills at R divided by the expected number of proxies, from a depth of a quarter
-//! of a second of that (or four units). While every expected proxy does so, they stay within R together;
-//! if there are more proxies than expected, each further one adds its part until its first report, a
-//! round trip later. The same part is what a bucket falls back to when no GAC server has ever answered.
+//! What a proxy may use of a bucket before it has asked anybody is a hundredth of its equal part: the
+//! owner keeps that much reserved for every member of the fleet. Where it does not suffice, because the
+//! table is small or busy, the bucket is reported at once, and the request waits for the answer: a moment,
+//! and in bounded numbers. So does a request that is short of tokens while the pool still has some: a burst
+//! that was banked is there for the asking, not for the retrying. What is refused is refused at once.
+//!
+//! If the owner has not answered for longer than any lease of its may hold, a bucket without a lease
+//! refills at its equal part of the quota: all proxies together then still stay within it.
 
+mod described;
+mod explanation;
+mod known_levels;
 mod local_bucket;
+mod meter;
 mod metrics;
+mod owners;
+mod permit;
+mod principals;
+mod refusal_log;
 mod reporter;
 #[cfg(test)]
 mod tests;
+mod tick;
+mod top;
+mod verdict;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use ::admission::{
-    BucketId, CapacityKind, LeaseKeeper, OutagePolicy, PoolColour, Quota, ReportHeader, Ring,
+    Allowance, BucketId, CapacityKind, ChainRefusal, Lease, Level, OutagePolicy, PoolColour, Quota,
+    ReportHeader, Ring, StorageRefusal, Taken,
 };
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
+use dynamodb::api::ApiOperation;
 use dynamodb::table::{Outage, TableDescriptor};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use units::{Epoch, MilliUnits, MilliUnitsPerSecond, ProxyId, TableId, Timestamp};
 use wire::clock;
+use wire::proto::gac;
+use wire::transport::CallError;
 
-use local_bucket::LocalBucket;
+pub(crate) use described::Described;
+pub use explanation::{Capacity, Cause, Explanation, HotKeyCheck, Layer, LevelCheck, PartitionCheck};
+pub(crate) use permit::{Ask, Permit, Refusal};
+pub use top::{Amount, Flow, Top, TopRow};
+
+use crate::http::RequestId;
+use known_levels::KnownLevels;
+use local_bucket::{LocalBucket, NewBucket};
 use metrics::AdmissionMetrics;
-use reporter::Link;
+use owners::{Link, MAX_SERVERS, Owners};
+use permit::Levels;
+use principals::Principals;
+use refusal_log::{Record, RefusalLog};
 
-/// How long a bucket's first allowance holds: as long as the leases that follow it.
-const FIRST_TTL: Duration = Duration::from_secs(10);
-
-/// How long a request waits at most for a grant from a pool that has tokens: the least gap between two
-/// reports (100 ms) and a round trip.
+/// How long a request waits at most for a grant from a pool that may have tokens: the least gap between
+/// two reports (100 ms) and a round trip.
 const PATIENCE: Duration = Duration::from_millis(150);
 
 /// What admission is told at its start.
 #[derive(Clone, Debug)]
-pub struct AdmissionConfig {
+pub(crate) struct AdmissionConfig {
     /// This proxy's number in the fleet.
-    pub proxy: ProxyId,
+    pub(crate) proxy: ProxyId,
     /// `host:port` of the GAC servers.
-    pub servers: Vec<String>,
-    /// Proxies in the fleet: what is allowed before the first grant is this part of a quota.
-    pub expected_proxies: u32,
+    pub(crate) servers: Vec<String>,
+    /// Proxies in the fleet, before a GAC server has said how many there are.
+    pub(crate) expected_proxies: u32,
 }
 
 /// Decides, locally, whether there is capacity.
 #[derive(Clone, Debug)]
-pub struct Admission {
+pub(crate) struct Admission {
     shared: Arc<Shared>,
-    tasks: TaskTracker,
 }
 
 #[derive(Debug)]
@@ -62,189 +89,269 @@ struct Shared {
     config: AdmissionConfig,
     /// Counters are cumulative within it; the wall clock makes it grow with every start.
     session: u64,
-    ring: Ring,
-    /// One per server of the ring, in its order.
-    links: Vec<Link>,
+    owners: ArcSwap<Owners>,
+    /// Rings are taken in one after the other.
+    moving: Mutex<()>,
+    /// Live proxies, as a server said last.
+    fleet: AtomicU32,
+    levels: ArcSwap<KnownLevels>,
+    /// Levels are being fetched.
+    fetching: AtomicBool,
     buckets: DashMap<BucketId, Arc<LocalBucket>, foldhash::fast::RandomState>,
+    principals: Principals,
+    refusals: RefusalLog,
     metrics: AdmissionMetrics,
-}
-
-/// Tokens that a request took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "what was taken is to be settled when the cost is known"]
-pub struct Permit {
-    bucket: BucketId,
-    taken: MilliUnits,
-}
-
-/// Why a request was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The fleet has used the quota up.
-    Quota,
-    /// This proxy ran short while others, or the pool, may still have had tokens.
-    Share,
-}
-
-/// A refusal: too few tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too few tokens for {bucket:?} ({cause:?}); back in {retry_after:?}")]
-pub struct Refusal {
-    /// Whose tokens.
-    pub bucket: BucketId,
-    /// Whether the quota or only this proxy's share of it was short.
-    pub cause: Cause,
-    /// When the local rate will have earned what is missing; `Duration::MAX`: not at this rate.
-    pub retry_after: Duration,
-}
-
-impl Permit {
-    /// Tokens that were taken earlier, for a caller that keeps only the amount.
-    pub const fn taken_earlier(table: TableId, kind: CapacityKind, taken: MilliUnits) -> Self {
-        Self { bucket: BucketId::new(table, kind), taken }
-    }
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
 }
 
 impl Admission {
     /// Starts the tasks that keep the leases; they end with `shutdown`.
     #[must_use]
-    pub fn start(config: AdmissionConfig, shutdown: &CancellationToken) -> Self {
-        let ring = Ring::new(Epoch::new(1), config.servers.iter().cloned());
-        let links = ring.servers().iter().map(|_| Link::default()).collect();
+    pub(crate) fn start(config: AdmissionConfig, shutdown: &CancellationToken) -> Self {
+        let now = clock::now();
         let shared = Arc::new(Shared {
+            owners: ArcSwap::from_pointee(Owners::configured(&config.servers, now)),
             config,
             session: clock::unix_now().get(),
-            ring,
-            links,
+            moving: Mutex::default(),
+            fleet: AtomicU32::new(0),
+            levels: ArcSwap::default(),
+            fetching: AtomicBool::new(false),
             buckets: DashMap::default(),
+            principals: Principals::new(now),
+            refusals: RefusalLog::default(),
             metrics: AdmissionMetrics::new(),
+            tasks: TaskTracker::new(),
+            shutdown: shutdown.clone(),
         });
-        let tasks = TaskTracker::new();
-        for server in 0..shared.links.len() {
-            let reporting = reporter::run(Arc::clone(&shared), server);
-            tasks.spawn(shutdown.clone().run_until_cancelled_owned(reporting));
+        for link in &shared.owners.load().links {
+            shared.report_to(link);
         }
-        tasks.close();
-        Self { shared, tasks }
+        let ticking = tick::run(Arc::clone(&shared));
+        shared.tasks.spawn(shutdown.clone().run_until_cancelled_owned(ticking));
+        shared.tasks.close();
+        Self { shared }
     }
 
-    /// Takes `cost` from the table's quota.
+    /// Takes what is asked for at every level, and waits for the next grant where the pool may have tokens,
+    /// a moment at most.
     ///
     /// # Errors
     /// [`Refusal`]: nothing was taken.
-    pub fn admit(
-        &self,
-        table: &TableDescriptor,
-        kind: CapacityKind,
-        cost: MilliUnits,
-        now: Timestamp,
-    ) -> Result<Permit, Refusal> {
-        let bucket = self.bucket(table, kind, now);
-        self.take(&bucket, cost, now).inspect_err(|refusal| self.refused(cost, refusal))
+    pub(crate) async fn admit_patiently(&self, ask: &Ask<'_>) -> Result<Permit, Refusal> {
+        let levels = self.levels(ask);
+        let refusal = match self.take(ask, &levels, ask.now) {
+            Ok(taken) => return Ok(self.admitted(ask, levels, taken)),
+            Err(refusal) => refusal,
+        };
+        match self.wait(ask, &levels, refusal).await {
+            Ok(taken) => Ok(self.admitted(ask, levels, taken)),
+            Err(refusal) => Err(self.refused(ask, &levels, refusal)),
+        }
     }
 
-    /// The same, and waits for the next grant when the pool may have tokens, a moment at most.
+    /// Takes what is asked for at every level, without a wait.
     ///
     /// # Errors
     /// [`Refusal`]: nothing was taken.
-    pub async fn admit_patiently(
-        &self,
-        table: &TableDescriptor,
-        kind: CapacityKind,
-        cost: MilliUnits,
-        now: Timestamp,
-    ) -> Result<Permit, Refusal> {
-        let bucket = self.bucket(table, kind, now);
-        let mut taken = self.take(&bucket, cost, now);
-        if taken.is_err()
-            && let Some(place) = bucket.place(self.shared.fair_part(table, kind), now)
-        {
-            let until = now + PATIENCE;
-            while taken.is_err() && clock::now() < until {
-                let left = until.since(clock::now());
-                // Granted or not: what the local rate earned meanwhile may do.
-                let _timely = tokio::time::timeout(left, place.granted()).await;
-                taken = self.take(&bucket, cost, clock::now());
-            }
+    #[cfg(test)]
+    pub(crate) fn admit(&self, ask: &Ask<'_>) -> Result<Permit, Refusal> {
+        let levels = self.levels(ask);
+        match self.take(ask, &levels, ask.now) {
+            Ok(taken) => Ok(self.admitted(ask, levels, taken)),
+            Err(refusal) => Err(self.refused(ask, &levels, refusal)),
         }
-        taken.inspect_err(|refusal| self.refused(cost, refusal))
     }
 
     /// Replaces what was taken by the `actual` cost: a refund, or a debt. None: it was not executed.
-    pub fn settle(&self, permit: Permit, actual: Option<MilliUnits>) {
-        let actual = actual.unwrap_or_default();
-        if actual == permit.taken {
+    pub(crate) fn settle(&self, permit: Permit, actual: Option<MilliUnits>) {
+        let (taken, actual) = (permit.cost, actual.unwrap_or_default());
+        if actual == taken {
             return;
         }
-        // Absent: the table was deleted meanwhile.
-        let Some(bucket) = self.shared.buckets.get(&permit.bucket) else { return };
-        if actual > permit.taken {
-            let more = actual.saturating_sub(permit.taken);
-            bucket.tokens.charge(more);
-            self.shared.metrics.of(permit.bucket.kind()).charged_later(more);
+        let (table, chain) = (&permit.levels.table, permit.levels.chain());
+        let kind = table.id.kind();
+        table.meter.settled(taken, actual);
+        permit.principal.meter(kind).settled(taken, actual);
+        if actual > taken {
+            let more = actual.saturating_sub(taken);
+            chain.charge(permit.taken, more);
+            self.shared.metrics.of(kind).charged_later(more);
         } else {
-            let less = permit.taken.saturating_sub(actual);
-            bucket.tokens.refund(less);
-            self.shared.metrics.of(permit.bucket.kind()).refunded(less);
+            let less = taken.saturating_sub(actual);
+            chain.refund(permit.taken, less);
+            self.shared.metrics.of(kind).refunded(less);
         }
+    }
+
+    /// A storage node refused what was admitted here: everything goes back, and why is kept.
+    pub(crate) fn refused_by_node(
+        &self,
+        request: &RequestId,
+        operation: ApiOperation,
+        permit: Permit,
+        node: &StorageRefusal,
+    ) -> Refusal {
+        let (now, cost) = (clock::now(), permit.cost);
+        let (levels, principal) = (permit.levels.clone(), Arc::clone(&permit.principal));
+        self.settle(permit, None);
+        let refusal = Refusal::by_node(node, levels.table.described());
+        let (kind, cause) = (levels.table.id.kind(), refusal.cause);
+        levels.table.meter.refused_later(cost, cause);
+        principal.meter(kind).refused_later(cost, cause);
+        self.shared.metrics.of(kind).refused_later(cost, cause);
+        let record = Record {
+            request: *request,
+            at: now,
+            table: Arc::clone(&refusal.table.name),
+            operation,
+            principal: Arc::clone(&principal.name),
+            kind,
+            cost,
+            layer: refusal.layer,
+            cause,
+            retry_after: refusal.retry_after,
+            levels: level_records(&levels, None, now),
+            node: Some(*node),
+        };
+        self.shared.refusals.keep(levels.table.id.table(), record);
+        refusal
     }
 
     /// Drops a deleted table's buckets.
-    pub fn forget(&self, table: TableId) {
+    pub(crate) fn forget(&self, table: TableId) {
         for kind in [CapacityKind::Read, CapacityKind::Write] {
-            self.shared.buckets.remove(&BucketId::new(table, kind));
+            for level in [Level::Table, Level::AccountShare] {
+                self.shared.buckets.remove(&BucketId::at(level, table.get(), kind));
+            }
         }
     }
 
-    /// What the bucket may refill at now, and the colour of its pool; none: it was not used yet.
-    #[must_use]
-    pub fn lease(
-        &self,
-        table: TableId,
-        kind: CapacityKind,
-        now: Timestamp,
-    ) -> Option<(MilliUnitsPerSecond, PoolColour)> {
-        let bucket = self.shared.buckets.get(&BucketId::new(table, kind))?;
-        Some((bucket.tokens.rate_at(now), bucket.pool()))
+    /// Why the request was refused; none: it was not, or too many were since.
+    pub(crate) fn explain(&self, request: &str) -> Option<Explanation> {
+        let record = self.shared.refusals.find(&RequestId::parse(request)?)?;
+        Some(record.explain(self.shared.config.proxy.get(), clock::now(), clock::unix_now()))
+    }
+
+    /// Who asks for how much now.
+    pub(crate) fn top(&self) -> Top {
+        let tables = self.shared.buckets.iter().filter(|bucket| bucket.id.level() == Level::Table);
+        let rows = tables.filter_map(|bucket| {
+            let (last_second, last_ten_seconds) = bucket.meter.flows()?;
+            let (name, capacity) =
+                (bucket.subject().as_ref().to_owned(), verdict::capacity(bucket.id.kind()));
+            Some(TopRow { name, capacity, last_second, last_ten_seconds })
+        });
+        Top {
+            proxy: self.shared.config.proxy.get(),
+            at_ms: clock::unix_now().get(),
+            tables: TopRow::busiest(rows.collect()),
+            principals: self.shared.principals.rows(),
+        }
     }
 
     /// Waits until the tasks have ended, after the shutdown given to [`Self::start`].
-    pub async fn closed(&self) {
-        self.tasks.wait().await;
+    pub(crate) async fn closed(&self) {
+        self.shared.tasks.wait().await;
     }
 
-    fn bucket(&self, table: &TableDescriptor, kind: CapacityKind, now: Timestamp) -> Arc<LocalBucket> {
-        let id = BucketId::new(TableId::new(table.id), kind);
-        let Some(bucket) = self.shared.buckets.get(&id).map(|bucket| Arc::clone(&bucket)) else {
-            return self.shared.begin(id, table, now);
-        };
-        if bucket.knows_older_than(table.version) {
-            bucket.learn(quota_of(table, kind));
-            self.shared.urge(&bucket);
+    /// The buckets that hold for the request.
+    fn levels(&self, ask: &Ask<'_>) -> Levels {
+        let Ask { table, kind, now, .. } = *ask;
+        let known = self.shared.levels.load();
+        Levels {
+            table: self.shared.table_bucket(table, kind, now),
+            account: known.limits_account(kind).then(|| self.shared.account_share(table, kind, now)),
+            principal: known
+                .principal(ask.principal, kind)
+                .map(|id| self.shared.bucket(id, now, || (Arc::clone(ask.principal), None, UNKNOWN_QUOTA))),
         }
-        bucket
     }
 
-    fn take(&self, bucket: &Arc<LocalBucket>, cost: MilliUnits, now: Timestamp) -> Result<Permit, Refusal> {
-        bucket.used(now);
-        match bucket.tokens.take(cost, now) {
-            Ok(left) => {
-                self.shared.metrics.of(bucket.id.kind()).admitted(cost);
-                if left.get() < bucket.tokens.cap().get() / 4 {
-                    self.shared.urge(bucket);
+    fn take(&self, ask: &Ask<'_>, levels: &Levels, now: Timestamp) -> Result<Taken, ChainRefusal> {
+        levels.iter().for_each(|bucket| bucket.used(now));
+        let taken = levels.chain().take(ask.cost, now);
+        match &taken {
+            // Before it is too late for the next ones.
+            Ok(_) => levels.iter().filter(|it| it.runs_low()).for_each(|it| self.shared.urge(it)),
+            Err(refusal) => self.shared.urge(levels.at(refusal.level)),
+        }
+        taken
+    }
+
+    /// Waits for what the bucket that refused will be granted, and tries again: a moment at most.
+    async fn wait(
+        &self,
+        ask: &Ask<'_>,
+        levels: &Levels,
+        mut refusal: ChainRefusal,
+    ) -> Result<Taken, ChainRefusal> {
+        let until = ask.now + PATIENCE;
+        let mut now = ask.now;
+        while now < until {
+            let bucket = levels.at(refusal.level);
+            let Some(place) = bucket.place(ask.cost, self.shared.proxies(), now) else { return Err(refusal) };
+            let mut granted = pin!(place.granted());
+            // From here on no grant is missed.
+            granted.as_mut().enable();
+            self.shared.urge(bucket);
+            // Granted or not: what the local rate earned meanwhile may do.
+            let _timely = tokio::time::timeout(until.since(clock::now()), granted).await;
+            now = clock::now();
+            match self.take(ask, levels, now) {
+                Ok(taken) => return Ok(taken),
+                Err(again) => refusal = again,
+            }
+        }
+        Err(refusal)
+    }
+
+    fn admitted(&self, ask: &Ask<'_>, levels: Levels, taken: Taken) -> Permit {
+        let Ask { kind, cost, .. } = *ask;
+        let principal = self.shared.principals.of(ask.principal, ask.now);
+        let metrics = self.shared.metrics.of(kind);
+        metrics.admitted(cost);
+        levels.table.meter.admitted(cost);
+        principal.meter(kind).admitted(cost);
+        if taken.first_shadow_refusal().is_some() {
+            for (level, bucket) in levels.iter().enumerate() {
+                if taken.would_have_been_refused_at(level) {
+                    metrics.shadowed(cost, bucket.layer());
                 }
-                Ok(Permit { bucket: bucket.id, taken: cost })
             }
-            Err(shortage) => {
-                let cause = if bucket.pool() == PoolColour::Dry { Cause::Quota } else { Cause::Share };
-                self.shared.urge(bucket);
-                Err(Refusal { bucket: bucket.id, cause, retry_after: shortage.retry_after })
-            }
+            levels.table.meter.shadowed(cost);
+            principal.meter(kind).shadowed(cost);
         }
+        Permit { levels, taken, cost, principal }
     }
 
-    fn refused(&self, cost: MilliUnits, refusal: &Refusal) {
-        self.shared.metrics.of(refusal.bucket.kind()).refused(cost, refusal.cause);
+    fn refused(&self, ask: &Ask<'_>, levels: &Levels, refused: ChainRefusal) -> Refusal {
+        let (Ask { kind, cost, .. }, now) = (*ask, clock::now());
+        let bucket = levels.at(refused.level);
+        let cause = cause(bucket, now);
+        let (layer, retry_after) = (bucket.layer(), retry_after(bucket, refused, cost, now));
+        let principal = self.shared.principals.of(ask.principal, now);
+        levels.table.meter.refused(cost, cause);
+        principal.meter(kind).refused(cost, cause);
+        self.shared.metrics.of(kind).refused(cost, cause);
+        let refusal = Refusal { layer, cause, retry_after, table: levels.table.described() };
+        let record = Record {
+            request: *ask.request,
+            at: now,
+            table: Arc::clone(&refusal.table.name),
+            operation: ask.operation,
+            principal: Arc::clone(&principal.name),
+            kind,
+            cost,
+            layer,
+            cause,
+            retry_after,
+            levels: level_records(levels, Some(refused.level), now),
+            node: None,
+        };
+        self.shared.refusals.keep(levels.table.id.table(), record);
+        refusal
     }
 }
 
@@ -254,40 +361,180 @@ impl Shared {
         ReportHeader {
             proxy: self.config.proxy,
             session: self.session,
-            fleet: 0,
-            ring: self.ring.epoch(),
+            fleet: self.fleet.load(Ordering::Relaxed),
+            ring: self.owners.load().ring.epoch(),
             leaving: false,
         }
     }
 
-    /// What every proxy could have if all asked for the same.
-    fn fair_part(&self, table: &TableDescriptor, kind: CapacityKind) -> MilliUnitsPerSecond {
-        let proxies = u64::from(self.config.expected_proxies).max(1);
-        MilliUnitsPerSecond::new(quota_of(table, kind).rate.get() / proxies)
+    /// Proxies in the fleet, as far as this one knows; at least one.
+    fn proxies(&self) -> u64 {
+        u64::from(self.fleet.load(Ordering::Relaxed).max(self.config.expected_proxies).max(1))
     }
 
-    /// The bucket of a table that is used for the first time.
-    fn begin(&self, id: BucketId, table: &TableDescriptor, now: Timestamp) -> Arc<LocalBucket> {
-        let quota = quota_of(table, id.kind());
-        let bucket = self.buckets.entry(id).or_insert_with(|| {
-            let proxies = u64::from(self.config.expected_proxies);
-            let lease = LeaseKeeper::first_lease(quota, proxies, FIRST_TTL, now);
-            let server = self.ring.owner(id);
-            Arc::new(LocalBucket::new(id, quota, lease, server, now))
+    fn table_bucket(&self, table: &TableDescriptor, kind: CapacityKind, now: Timestamp) -> Arc<LocalBucket> {
+        let id = BucketId::new(TableId::new(table.id), kind);
+        let bucket = self.bucket(id, now, || {
+            let described = Described::of(table, kind);
+            (Arc::clone(&described.name), Some(Arc::new(described)), quota_of(table, kind))
         });
-        let bucket = Arc::clone(&bucket);
-        self.urge(&bucket);
+        if bucket.knows_older_than(table.version) {
+            bucket.learn(Described::of(table, kind), quota_of(table, kind));
+            self.urge(&bucket);
+        }
+        bucket
+    }
+
+    /// The table's share of the account. Its quota is its owner's to divide; until that has spoken, the
+    /// table's own is the most that the share can be worth.
+    fn account_share(&self, table: &TableDescriptor, kind: CapacityKind, now: Timestamp) -> Arc<LocalBucket> {
+        let id = BucketId::at(Level::AccountShare, table.id, kind);
+        self.bucket(id, now, || {
+            let quota = Quota { version: 0, shadow: false, ..quota_of(table, kind) };
+            (table.name.as_str().into(), None, quota)
+        })
+    }
+
+    /// The bucket; it is made when it is used for the first time.
+    fn bucket(
+        &self,
+        id: BucketId,
+        now: Timestamp,
+        new: impl FnOnce() -> (Arc<str>, Option<Arc<Described>>, Quota),
+    ) -> Arc<LocalBucket> {
+        if let Some(bucket) = self.buckets.get(&id) {
+            return Arc::clone(&bucket);
+        }
+        let (subject, described, quota) = new();
+        let lease = first_lease(quota, self.proxies(), now);
+        let owner = self.owners.load().of(id).cloned();
+        let new = NewBucket { id, subject, described, quota, lease, owner };
+        let bucket =
+            Arc::clone(&self.buckets.entry(id).or_insert_with(|| Arc::new(LocalBucket::new(new, now))));
+        // The ring may have moved since the owner was looked up.
+        bucket.move_to(self.owners.load().of(id));
+        tick::fall_back(self, &bucket, now);
         bucket
     }
 
     /// Asks for an early report.
     fn urge(&self, bucket: &Arc<LocalBucket>) {
-        if let Some(server) = bucket.server
-            && bucket.becomes_urgent()
-        {
-            self.links[server].urge(Arc::clone(bucket));
+        if bucket.becomes_urgent() {
+            match bucket.owner() {
+                Some(owner) => owner.urge(Arc::clone(bucket)),
+                None => bucket.is_no_longer_urgent(),
+            }
         }
     }
+
+    fn owned_by(&self, link: &Arc<Link>) -> Vec<Arc<LocalBucket>> {
+        let mine = self.buckets.iter().filter(|bucket| bucket.is_owned_by(link));
+        mine.map(|bucket| Arc::clone(&bucket)).collect()
+    }
+
+    fn report_to(self: &Arc<Self>, link: &Arc<Link>) {
+        self.tasks.spawn(reporter::run(Arc::clone(self), Arc::clone(link), self.shutdown.clone()));
+    }
+
+    fn learn_fleet(&self, fleet: u32) {
+        if fleet > 0 {
+            self.fleet.store(fleet, Ordering::Relaxed);
+            self.metrics.fleet.set(f64::from(fleet));
+        }
+    }
+
+    /// Takes in a ring, if it is newer: connects to its new servers, leaves those that are not in it, and
+    /// reports moved buckets to their new owners.
+    fn learn_ring(self: &Arc<Self>, epoch: u64, servers: &[String]) {
+        let epoch = Epoch::new(epoch);
+        let believable = !servers.is_empty() && servers.len() <= MAX_SERVERS;
+        if !believable || epoch <= self.owners.load().ring.epoch() {
+            return;
+        }
+        let _one_at_a_time = self.moving.lock();
+        let before = self.owners.load_full();
+        if epoch <= before.ring.epoch() {
+            return;
+        }
+        let after = Arc::new(before.moved_to(Ring::new(epoch, servers.iter().cloned()), clock::now()));
+        self.owners.store(Arc::clone(&after));
+        let is_in = |links: &[Arc<Link>], link: &Arc<Link>| links.iter().any(|it| Arc::ptr_eq(it, link));
+        after.links.iter().filter(|link| !is_in(&before.links, link)).for_each(|link| self.report_to(link));
+        for bucket in &self.buckets {
+            if bucket.move_to(after.of(bucket.id)) {
+                self.urge(&bucket);
+            }
+        }
+        before.links.iter().filter(|link| !is_in(&after.links, link)).for_each(|link| link.gone.cancel());
+        tracing::info!(%epoch, servers = after.links.len(), "the ring of GAC servers has moved");
+        #[expect(clippy::cast_precision_loss, reason = "only shown")]
+        self.metrics.ring_epoch.set(epoch.get() as f64);
+    }
+
+    /// Whether to fetch the levels: somebody knows newer ones, and nobody is fetching.
+    fn wants_levels(&self, version: u64) -> bool {
+        version > self.levels.load().version && !self.fetching.swap(true, Ordering::Relaxed)
+    }
+
+    fn learn_levels(&self, levels: Result<gac::Levels, CallError>) {
+        self.fetching.store(false, Ordering::Relaxed);
+        match levels {
+            Ok(levels) if levels.version > self.levels.load().version => {
+                tracing::info!(
+                    version = levels.version,
+                    principals = levels.principals.len(),
+                    "levels learned"
+                );
+                self.levels.store(Arc::new(KnownLevels::read(levels)));
+            }
+            Ok(_) => {}
+            // The next answer names the version again.
+            Err(error) => tracing::debug!(%error, "levels not learned"),
+        }
+    }
+}
+
+/// The quota of a level that is only known to have one.
+const UNKNOWN_QUOTA: Quota = Quota {
+    rate: MilliUnitsPerSecond::new(0),
+    burst: MilliUnits::ZERO,
+    version: 0,
+    outage: OutagePolicy::Strict,
+    shadow: false,
+};
+
+/// What a proxy may use of a bucket that it has not been granted anything of: every member of the fleet
+/// may, and the owner keeps it reserved.
+fn first_lease(quota: Quota, proxies: u64, now: Timestamp) -> Lease {
+    let Allowance { rate, depth } = Allowance::base(quota, u32::try_from(proxies).unwrap_or(u32::MAX));
+    Lease { rate, cap: depth, expires: now, safe_rate: rate }
+}
+
+/// Why the bucket refused.
+fn cause(bucket: &LocalBucket, now: Timestamp) -> Cause {
+    let leased = now <= bucket.tokens.lease_expires();
+    match bucket.layer() {
+        Layer::Account => Cause::Account,
+        _ if !bucket.dry_for(now).is_zero() || (leased && bucket.pool() == PoolColour::Dry) => Cause::Quota,
+        _ if bucket.quota().rate.get() == 0 && bucket.quota().version > 0 => Cause::Quota,
+        _ => Cause::Share,
+    }
+}
+
+/// When to come back: when the local rate will have earned what is missing, or else when the quota will.
+fn retry_after(bucket: &LocalBucket, refused: ChainRefusal, cost: MilliUnits, now: Timestamp) -> Duration {
+    let local = refused.shortage.retry_after;
+    let earned = if local < Duration::MAX { local } else { bucket.quota().rate.time_to_earn(cost) };
+    earned.max(bucket.dry_for(now))
+}
+
+fn level_records(
+    levels: &Levels,
+    refused: Option<usize>,
+    now: Timestamp,
+) -> [Option<refusal_log::LevelRecord>; ::admission::MAX_LEVELS] {
+    let mut records = levels.iter().enumerate().map(|(level, it)| it.record(refused == Some(level), now));
+    std::array::from_fn(|_| records.next())
 }
 
 /// The table's quota in force, as its descriptor says.

@@ -14,6 +14,7 @@ mod server;
 mod sources;
 
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::HeaderMap;
@@ -50,6 +51,15 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// JSON.
     pub(crate) body: Bytes,
+    /// Some of it, or all, was refused for want of capacity: what the headers say of that.
+    pub(crate) throttled: Option<RetryHint>,
+}
+
+/// When to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RetryHint {
+    /// In so long; none: not while the quota is what it is.
+    pub(crate) after: Option<Duration>,
 }
 
 /// Answers requests.

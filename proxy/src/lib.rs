@@ -2,7 +2,7 @@
 //!
 //! [`start`] puts the parts together; `request_path.rs` says what happens to a request, in order.
 
-pub mod admission;
+mod admission;
 mod auth;
 mod config;
 mod control_client;
@@ -14,5 +14,8 @@ mod request_path;
 mod retry_budget;
 pub mod routing;
 
+pub use admission::{
+    Amount, Capacity, Cause, Explanation, Flow, HotKeyCheck, Layer, LevelCheck, PartitionCheck, Top, TopRow,
+};
 pub use config::{Config, ConfigError, HttpConfig};
-pub use process::{Handle, StartError, run, start};
+pub use process::{Handle, Inspector, StartError, run, start};

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use units::{ProxyId, Zone};
 
-use crate::admission::{Admission, AdmissionConfig};
+use crate::admission::{Admission, AdmissionConfig, Explanation, Top};
 use crate::auth::Authenticator;
 use crate::config::{Config, ConfigError};
 use crate::control_client::ControlClient;
@@ -43,6 +43,12 @@ pub struct Handle {
     admission: Admission,
     served: JoinHandle<()>,
     nodes_followed: JoinHandle<()>,
+}
+
+/// Shows operators what a proxy admits and refuses; outlives it.
+#[derive(Clone, Debug)]
+pub struct Inspector {
+    admission: Admission,
 }
 
 /// The tiers of a fleet.
@@ -113,6 +119,25 @@ impl Handle {
         self.routing.is_connected() && !self.routing.nodes().is_empty()
     }
 
+    /// Why the request of this id (or explain token, which is the same) was refused here; none: it was
+    /// not, or too long ago: 4,096 refusals are kept.
+    #[must_use]
+    pub fn explain(&self, request: &str) -> Option<Explanation> {
+        self.admission.explain(request)
+    }
+
+    /// Which tables and principals ask for how much here, and what of it is refused.
+    #[must_use]
+    pub fn top(&self) -> Top {
+        self.admission.top()
+    }
+
+    /// The same two, for whoever cannot keep the handle.
+    #[must_use]
+    pub fn inspector(&self) -> Inspector {
+        Inspector { admission: self.admission.clone() }
+    }
+
     /// Waits until the proxy has stopped: after the shutdown given to [`start`], and its drain.
     pub async fn stopped(self) {
         // These tasks end by returning; a panic in one has been reported by the panic hook.
@@ -120,6 +145,20 @@ impl Handle {
         let _ended = self.nodes_followed.await;
         self.admission.closed().await;
         self.routing.closed().await;
+    }
+}
+
+impl Inspector {
+    /// As [`Handle::explain`].
+    #[must_use]
+    pub fn explain(&self, request: &str) -> Option<Explanation> {
+        self.admission.explain(request)
+    }
+
+    /// As [`Handle::top`].
+    #[must_use]
+    pub fn top(&self) -> Top {
+        self.admission.top()
     }
 }
 

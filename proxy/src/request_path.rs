@@ -15,6 +15,7 @@
 //! What an operation does between decoding and answering, such as walking over partitions, is in
 //! `operations/`; it uses the same steps.
 
+mod call;
 mod deadline;
 mod failure;
 mod gate;
@@ -22,33 +23,36 @@ mod metadata;
 mod request_metrics;
 #[cfg(test)]
 mod tests;
+mod throttle;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::admission::StorageRefusal;
 use bytes::Bytes;
-use dynamodb::api::{self, ApiOperation, Cost, Request};
+use dynamodb::api::{self, ApiOperation, Request};
 use dynamodb::error::{ApiError, ErrorKind};
 use dynamodb::expression::ExpressionCache;
 use dynamodb::operation::{Operation, Outcome};
 use dynamodb::table::{TableDescriptor, TableStatus};
 use routing::Route;
 use storage_adapter::{PartitionStore, StoreError};
-use units::Timestamp;
 
 use crate::auth::{AMZ_TARGET, Authenticator, CredentialSource, Presented};
-use crate::http::{Answer, Handler, Received};
+use crate::http::{Answer, Handler, Received, RetryHint};
 use crate::metrics as names;
 use crate::operations::Tables;
 use crate::retry_budget::RetryBudget;
 use crate::routing::RoutingError;
 
+pub(crate) use call::Call;
 pub(crate) use deadline::Deadline;
 pub(crate) use failure::Failure;
-pub(crate) use gate::{Gate, Throttle};
+pub(crate) use gate::Gate;
 pub(crate) use metadata::Metadata;
 use request_metrics::RequestMetrics;
+pub(crate) use throttle::Throttle;
 
 /// Executions of one operation beyond the first.
 const MAX_RETRIES: u32 = 3;
@@ -98,6 +102,34 @@ pub(crate) struct Deadlines {
     pub(crate) table: Duration,
 }
 
+/// An answer, and whether some of what was asked for is still to be done.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) answer: api::Answer,
+    /// A batch was throttled in part.
+    pub(crate) throttled: Option<RetryHint>,
+}
+
+impl From<api::Answer> for Answered {
+    fn from(answer: api::Answer) -> Self {
+        Self { answer, throttled: None }
+    }
+}
+
+/// Why an admitted operation was not executed.
+#[derive(Debug)]
+enum NotExecuted {
+    /// A storage node had no capacity for it.
+    Refused(Box<StorageRefusal>),
+    Failed(Failure),
+}
+
+impl From<RoutingError> for NotExecuted {
+    fn from(error: RoutingError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl<T: Tiers> Handler for RequestPath<T> {
     async fn handle(&self, request: Received) -> Answer {
         let operation = match Self::operation(&request) {
@@ -129,7 +161,7 @@ impl<T: Tiers> RequestPath<T> {
         }
     }
 
-    async fn steps(&self, operation: ApiOperation, request: &Received) -> Result<api::Answer, Failure> {
+    async fn steps(&self, operation: ApiOperation, request: &Received) -> Result<Answered, Failure> {
         let principal = self.authenticate(request).await?;
         let answered = self.decode_and_execute(operation, request, &principal).await;
         // A cached descriptor can outlive its table, and another of the same name may exist by now, with
@@ -157,17 +189,20 @@ impl<T: Tiers> RequestPath<T> {
         &self,
         operation: ApiOperation,
         request: &Received,
-        principal: &str,
-    ) -> Result<api::Answer, Failure> {
+        principal: &Arc<str>,
+    ) -> Result<Answered, Failure> {
         let decoded = self.decode(operation, request)?;
         let deadline = Deadline::new(request.arrived, self.request_deadline);
         let for_tables = Deadline::new(request.arrived, self.table_deadline);
+        let call = Call { id: &request.id, operation, principal, deadline };
         match decoded {
-            Request::Point(point) => self.point(*point, deadline).await,
-            Request::Range(range) => self.range(*range, deadline).await,
-            Request::BatchGet(batch) => self.batch_get(batch, deadline).await,
-            Request::BatchWrite(batch) => self.batch_write(batch, deadline).await,
-            other => self.table_operation(other, principal, &request.host, for_tables).await,
+            Request::Point(point) => self.point(*point, call).await.map(Answered::from),
+            Request::Range(range) => self.range(*range, call).await.map(Answered::from),
+            Request::BatchGet(batch) => self.batch_get(batch, call).await,
+            Request::BatchWrite(batch) => self.batch_write(batch, call).await,
+            other => {
+                self.table_operation(other, principal, &request.host, for_tables).await.map(Answered::from)
+            }
         }
     }
 
@@ -218,24 +253,27 @@ impl<T: Tiers> RequestPath<T> {
         key: &Bytes,
         deadline: Deadline,
     ) -> Result<Arc<Route>, Failure> {
-        Ok(self.metadata.route(table, key, deadline.whole()).await?)
+        let route = self.metadata.route(table, key, deadline.whole()).await;
+        if matches!(route, Err(RoutingError::NotFound)) {
+            // Ids are never reused.
+            self.gate.forget(table);
+        }
+        Ok(route?)
     }
 
     /// Takes the least that the operation will cost. Local: no network, no lock held.
     async fn admit(
         &self,
+        call: Call<'_>,
         table: &TableDescriptor,
         operation: &Operation,
-        now: Timestamp,
-    ) -> Result<Cost, Failure> {
-        let cost = api::estimate(operation);
-        self.gate.admit(table, cost, now).await.map_err(Failure::Throttled)?;
-        Ok(cost)
+    ) -> Result<<T::Gate as Gate>::Permit, Failure> {
+        self.gate.admit(call, table, api::estimate(operation)).await.map_err(Failure::Throttled)
     }
 
     /// Charges what it really cost.
-    fn settle(&self, table: &TableDescriptor, operation: &Operation, taken: Cost, outcome: &Outcome) {
-        self.gate.settle(table, taken, Some(api::charge(operation, outcome)));
+    fn settle(&self, permit: <T::Gate as Gate>::Permit, operation: &Operation, outcome: &Outcome) {
+        self.gate.settle(permit, Some(api::charge(operation, outcome)));
     }
 
     /// Route, admit, forward, settle: executes one operation on the partition that holds `key`.
@@ -246,23 +284,25 @@ impl<T: Tiers> RequestPath<T> {
         table: &TableDescriptor,
         key: &Bytes,
         operation: impl Fn(&Route) -> Cow<'a, Operation> + Send + Sync,
-        deadline: Deadline,
+        call: Call<'_>,
     ) -> Result<(Outcome, Arc<Route>), Failure> {
         self.retries.request();
-        let route = self.route(table, key, deadline).await?;
+        let route = self.route(table, key, call.deadline).await?;
         let first = operation(&route);
-        let taken = self.admit(table, &first, deadline.began()).await?;
-        let executed = self.forward(table, key, route, &operation, first, deadline).await;
+        let permit = self.admit(call, table, &first).await?;
+        let executed = self.forward(table, key, route, &operation, first, call.deadline).await;
         match executed {
             Ok((outcome, operation, route)) => {
-                self.settle(table, &operation, taken, &outcome);
+                self.settle(permit, &operation, &outcome);
                 Ok((outcome, route))
             }
-            Err(failure) => {
-                // What was not executed costs nothing; what may have been is paid for as estimated.
-                if !failure.is_indefinite() {
-                    self.gate.settle(table, taken, None);
-                }
+            Err(NotExecuted::Refused(refusal)) => {
+                Err(Failure::Throttled(self.gate.refused_by_node(call, permit, &refusal)))
+            }
+            // What may have been executed is paid for as estimated.
+            Err(NotExecuted::Failed(failure)) if failure.is_indefinite() => Err(failure),
+            Err(NotExecuted::Failed(failure)) => {
+                self.gate.settle(permit, None);
                 Err(failure)
             }
         }
@@ -277,7 +317,7 @@ impl<T: Tiers> RequestPath<T> {
         operation: &(impl Fn(&Route) -> Cow<'a, Operation> + Send + Sync),
         first: Cow<'a, Operation>,
         deadline: Deadline,
-    ) -> Result<(Outcome, Cow<'a, Operation>, Arc<Route>), Failure> {
+    ) -> Result<(Outcome, Cow<'a, Operation>, Arc<Route>), NotExecuted> {
         let mut sent = first;
         // The first attempt has all the time there is: the clock need not say so.
         let mut left = deadline.whole();
@@ -288,15 +328,15 @@ impl<T: Tiers> RequestPath<T> {
             };
             let is_write = sent.is_write();
             let Some(pause) = pause_before_retry(&error, is_write, attempt) else {
-                return Err(self.final_failure(error, is_write, table));
+                return Err(final_failure(error, is_write));
             };
             left = deadline.left();
             if attempt == MAX_RETRIES || pause >= left {
-                return Err(self.final_failure(error, is_write, table));
+                return Err(final_failure(error, is_write));
             }
             if !self.retries.retry() {
                 metrics::counter!(names::RETRY_BUDGET_EXHAUSTED).increment(1);
-                return Err(self.final_failure(error, is_write, table));
+                return Err(final_failure(error, is_write));
             }
             metrics::counter!(names::RETRIES, "cause" => cause(&error)).increment(1);
             if !pause.is_zero() {
@@ -317,7 +357,7 @@ impl<T: Tiers> RequestPath<T> {
         table: &TableDescriptor,
         key: &Bytes,
         left: Duration,
-    ) -> Result<Arc<Route>, Failure> {
+    ) -> Result<Arc<Route>, RoutingError> {
         if let StoreError::Redirect(newer) = error {
             self.metadata.learn(Route::clone(&newer));
             // A partition that was split answers with its own half.
@@ -325,36 +365,20 @@ impl<T: Tiers> RequestPath<T> {
                 return Ok(Arc::from(newer));
             }
         }
-        Ok(self.metadata.refresh(table, key, left).await?)
-    }
-
-    /// What the client is told when there is no further attempt.
-    fn final_failure(&self, error: StoreError, is_write: bool, table: &TableDescriptor) -> Failure {
-        match error {
-            StoreError::Throttled { .. } => Failure::Throttled(Throttle::key_range(table, is_write)),
-            StoreError::Indefinite | StoreError::Corrupt if is_write => {
-                metrics::counter!(names::INDEFINITE).increment(1);
-                Failure::Indefinite
-            }
-            StoreError::Redirect(_)
-            | StoreError::Unknown
-            | StoreError::Unavailable { .. }
-            | StoreError::Indefinite
-            | StoreError::Corrupt => Failure::Unavailable,
-        }
+        self.metadata.refresh(table, key, left).await
     }
 
     /// The response. Every request that named an operation passes here once.
     fn answer(
         &self,
         operation: ApiOperation,
-        answered: Result<api::Answer, Failure>,
+        answered: Result<Answered, Failure>,
         request: &Received,
     ) -> Answer {
         let (answer, kind) = match answered {
-            Ok(answer) => {
+            Ok(Answered { answer, throttled }) => {
                 let (status, kind) = (answer.http_status(), answer.error);
-                (Answer { status, body: answer.body.into() }, kind)
+                (Answer { status, body: answer.body.into(), throttled }, kind)
             }
             Err(failure) => (failure.answer(), Some(failure.kind())),
         };
@@ -364,6 +388,22 @@ impl<T: Tiers> RequestPath<T> {
         }
         answer
     }
+}
+
+/// What the client is told when there is no further attempt.
+fn final_failure(error: StoreError, is_write: bool) -> NotExecuted {
+    NotExecuted::Failed(match error {
+        StoreError::Throttled(refusal) => return NotExecuted::Refused(refusal),
+        StoreError::Indefinite | StoreError::Corrupt if is_write => {
+            metrics::counter!(names::INDEFINITE).increment(1);
+            Failure::Indefinite
+        }
+        StoreError::Redirect(_)
+        | StoreError::Unknown
+        | StoreError::Unavailable { .. }
+        | StoreError::Indefinite
+        | StoreError::Corrupt => Failure::Unavailable,
+    })
 }
 
 /// How long to wait before another attempt; none: there must not be one.

@@ -1,18 +1,29 @@
-//! One bucket at this proxy: its tokens, and the keeper of its lease.
+//! One bucket at this proxy: its tokens, the keeper of its lease, and who waits for its next grant.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ::admission::{AtomicTokenBucket, BucketId, Grant, Lease, LeaseKeeper, PoolColour, Quota, ReportEntry};
+use ::admission::{
+    AtomicTokenBucket, BucketId, Grant, Lease, LeaseKeeper, Level, Mode, PoolColour, Quota, ReportEntry,
+};
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use units::{MilliUnitsPerSecond, Timestamp};
+use units::{MilliUnits, MilliUnitsPerSecond, Timestamp};
+
+use super::described::Described;
+use super::explanation::Layer;
+use super::meter::Meter;
+use super::owners::Link;
+use super::refusal_log::LevelRecord;
 
 /// A bucket that nobody used for so long is reported no more: its lease runs out, and it keeps its safe
 /// rate.
 const REPORTED_FOR: Duration = Duration::from_secs(60);
-/// Once it has not been reported for longer than the owner's memory of silent proxies (10 min), it is
-/// forgotten: its counters start at 0 again when it comes back, which only a new share at the owner takes.
+/// Once it has not been reported for longer than any owner's memory of silent proxies (10 min at most), it
+/// is forgotten: its counters start at 0 again when it comes back, which only a new share at the owner
+/// takes.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60 + 11 * 60);
 /// What a grant said about the pool holds for so long: the interval of reports while there is contention.
 const COLOUR_HOLDS: Duration = Duration::from_secs(1);
@@ -20,76 +31,180 @@ const COLOUR_HOLDS: Duration = Duration::from_secs(1);
 const MAX_WAITING: usize = 64;
 
 /// Used by request tasks without a lock; the keeper belongs to the reporting task, and is locked by
-/// others only when a table's description changed.
+/// others only when a quota changed, and once a tenth of a second.
 #[derive(Debug)]
 pub(super) struct LocalBucket {
     pub(super) id: BucketId,
     pub(super) tokens: AtomicTokenBucket,
-    /// Index of the owner among the ring's servers.
-    pub(super) server: Option<usize>,
+    /// A table's traffic, for `weir top`.
+    pub(super) meter: Meter,
+    /// Whose quota it is: the table's or the principal's name.
+    subject: Arc<str>,
+    /// The table as its refusals name it; none at other levels.
+    described: ArcSwapOption<Described>,
+    owner: ArcSwapOption<Link>,
     keeper: Mutex<LeaseKeeper>,
-    quota_version: AtomicU64,
+    /// The quota in force, as far as this proxy knows.
+    quota: Mutex<Quota>,
+    /// Of the table's description.
+    version: AtomicU64,
+    shadow: AtomicBool,
     pool: AtomicU8,
+    mode: AtomicU8,
+    /// It is in the urgent list of its owner's link.
     urgent: AtomicBool,
+    /// A report of it is under way.
+    in_flight: AtomicBool,
     used_at: AtomicU64,
+    /// 0: never.
     granted_at: AtomicU64,
+    /// Direct mode: nothing will be there until then.
+    dry_until: AtomicU64,
     granted: Notify,
     waiting: AtomicUsize,
+    /// What those who wait need together.
+    awaited: AtomicU64,
+}
+
+/// What a bucket is made with.
+#[derive(Debug)]
+pub(super) struct NewBucket {
+    pub(super) id: BucketId,
+    pub(super) subject: Arc<str>,
+    pub(super) described: Option<Arc<Described>>,
+    pub(super) quota: Quota,
+    pub(super) lease: Lease,
+    pub(super) owner: Option<Arc<Link>>,
 }
 
 /// A request's place among those that wait for a bucket's next grant.
 #[derive(Debug)]
-pub(super) struct Place<'a>(&'a LocalBucket);
+pub(super) struct Place<'a> {
+    bucket: &'a LocalBucket,
+    needs: MilliUnits,
+}
 
 impl Place<'_> {
-    pub(super) async fn granted(&self) {
-        self.0.granted.notified().await;
+    /// The next grant, from when this was called.
+    pub(super) fn granted(&self) -> tokio::sync::futures::Notified<'_> {
+        self.bucket.granted.notified()
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.bucket.awaited.fetch_sub(self.needs.get(), Ordering::Relaxed);
+        self.bucket.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl LocalBucket {
-    pub(super) fn new(
-        id: BucketId,
-        quota: Quota,
-        lease: Lease,
-        server: Option<usize>,
-        now: Timestamp,
-    ) -> Self {
-        Self {
+    pub(super) fn new(new: NewBucket, now: Timestamp) -> Self {
+        let NewBucket { id, subject, described, quota, lease, owner } = new;
+        let bucket = Self {
             id,
             tokens: AtomicTokenBucket::full(lease, now),
-            server,
+            meter: Meter::default(),
+            subject,
+            version: AtomicU64::new(described.as_ref().map_or(0, |table| table.version)),
+            described: ArcSwapOption::new(described),
+            owner: ArcSwapOption::new(owner),
             keeper: Mutex::new(LeaseKeeper::new(id, quota)),
-            quota_version: AtomicU64::new(quota.version),
+            quota: Mutex::new(quota),
+            shadow: AtomicBool::new(quota.shadow),
             pool: AtomicU8::new(PoolColour::Unknown as u8),
+            mode: AtomicU8::new(Mode::Untracked as u8),
             urgent: AtomicBool::new(false),
+            in_flight: AtomicBool::new(false),
             used_at: AtomicU64::new(now.as_nanos()),
-            granted_at: AtomicU64::new(now.as_nanos()),
+            granted_at: AtomicU64::new(0),
+            dry_until: AtomicU64::new(0),
             granted: Notify::new(),
             waiting: AtomicUsize::new(0),
+            awaited: AtomicU64::new(0),
+        };
+        // From nothing: what is counted until the first second is over shows in it.
+        bucket.meter.tick(now);
+        bucket
+    }
+
+    pub(super) const fn layer(&self) -> Layer {
+        match self.id.level() {
+            Level::Table => Layer::Table,
+            Level::AccountShare => Layer::Account,
+            Level::Principal => Layer::Principal,
+            Level::Index => Layer::Index,
         }
     }
 
-    pub(super) fn knows_older_than(&self, version: u64) -> bool {
-        self.quota_version.load(Ordering::Relaxed) < version
+    pub(super) fn subject(&self) -> &Arc<str> {
+        &self.subject
     }
 
-    pub(super) fn learn(&self, quota: Quota) {
-        let mut keeper = self.keeper.lock();
-        keeper.learn_quota(quota);
-        keeper.report_anew();
-        drop(keeper);
-        self.quota_version.fetch_max(quota.version, Ordering::Relaxed);
+    pub(super) fn described(&self) -> Arc<Described> {
+        self.described.load_full().expect("a request's first level is its table's")
+    }
+
+    pub(super) fn knows_older_than(&self, version: u64) -> bool {
+        self.version.load(Ordering::Relaxed) < version
+    }
+
+    /// Takes in a newer description of the table.
+    pub(super) fn learn(&self, described: Described, quota: Quota) {
+        let version = described.version;
+        self.described.store(Some(Arc::new(described)));
+        self.keeper.lock().learn_quota(quota);
+        self.enforce(quota);
+        self.version.fetch_max(version, Ordering::Relaxed);
+    }
+
+    /// The quota in force.
+    pub(super) fn quota(&self) -> Quota {
+        *self.quota.lock()
+    }
+
+    fn enforce(&self, quota: Quota) {
+        let mut known = self.quota.lock();
+        if quota.version >= known.version {
+            *known = quota;
+            self.shadow.store(quota.shadow, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn is_shadow(&self) -> bool {
+        self.shadow.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn owner(&self) -> Option<Arc<Link>> {
+        self.owner.load_full()
+    }
+
+    pub(super) fn is_owned_by(&self, link: &Arc<Link>) -> bool {
+        self.owner.load().as_ref().is_some_and(|owner| Arc::ptr_eq(owner, link))
+    }
+
+    /// Reports to `owner` from now on, and soon. False: it does so already.
+    pub(super) fn move_to(&self, owner: Option<&Arc<Link>>) -> bool {
+        let known = self.owner.load();
+        let same = match (known.as_ref(), owner) {
+            (Some(known), Some(owner)) => Arc::ptr_eq(known, owner),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            self.owner.store(owner.cloned());
+            self.urgent.store(false, Ordering::Relaxed);
+            self.report_anew();
+        }
+        !same
     }
 
     pub(super) fn used(&self, now: Timestamp) {
-        self.used_at.store(now.as_nanos(), Ordering::Relaxed);
+        // Most requests find it stored already: two processors then share the line unwritten.
+        let coarse = now.as_nanos() & !0x3FF_FFFF;
+        if self.used_at.load(Ordering::Relaxed) < coarse {
+            self.used_at.store(now.as_nanos(), Ordering::Relaxed);
+        }
     }
 
     pub(super) fn pool(&self) -> PoolColour {
@@ -101,25 +216,53 @@ impl LocalBucket {
         }
     }
 
+    pub(super) fn mode(&self) -> Mode {
+        match self.mode.load(Ordering::Relaxed) {
+            mode if mode == Mode::Untracked as u8 => Mode::Untracked,
+            mode if mode == Mode::Direct as u8 => Mode::Direct,
+            _ => Mode::Leased,
+        }
+    }
+
+    /// How long the owner has said that nothing will be there.
+    pub(super) fn dry_for(&self, now: Timestamp) -> Duration {
+        Timestamp::from_nanos(self.dry_until.load(Ordering::Relaxed)).since(now)
+    }
+
     /// A place to wait in for the next grant, unless that will bring nothing or too many wait: the pool
-    /// is known to be dry, and the lease is about the `fair` part of the quota already.
-    pub(super) fn place(&self, fair: MilliUnitsPerSecond, now: Timestamp) -> Option<Place<'_>> {
-        let granted_at = Timestamp::from_nanos(self.granted_at.load(Ordering::Relaxed));
-        let hopeless = match self.pool() {
-            PoolColour::Comfortable | PoolColour::Scarce => false,
-            PoolColour::Dry => {
-                let has_its_part = self.tokens.rate_at(now).get() >= fair.get() / 10 * 9;
-                has_its_part && now.since(granted_at) <= COLOUR_HOLDS
-            }
-            // The first grant comes from an empty pool.
-            PoolColour::Unknown => true,
-        };
-        if hopeless {
+    /// is known to be dry, and the lease is about the equal part of one of `proxies` already.
+    pub(super) fn place(&self, needs: MilliUnits, proxies: u64, now: Timestamp) -> Option<Place<'_>> {
+        if self.is_hopeless(proxies, now) {
             return None;
         }
+        let waiting = self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.awaited.fetch_add(needs.get(), Ordering::Relaxed);
         // Given back also when it was one too many.
-        let place = Place(self);
-        (self.waiting.fetch_add(1, Ordering::Relaxed) < MAX_WAITING).then_some(place)
+        let place = Place { bucket: self, needs };
+        (waiting < MAX_WAITING).then_some(place)
+    }
+
+    fn is_hopeless(&self, proxies: u64, now: Timestamp) -> bool {
+        // Nobody answers: what the local rate earns is all there is.
+        if self.owner.load().as_ref().is_none_or(|owner| owner.is_silent(now)) || !self.dry_for(now).is_zero()
+        {
+            return true;
+        }
+        if self.mode() == Mode::Direct {
+            return false;
+        }
+        match self.pool() {
+            PoolColour::Unknown | PoolColour::Comfortable | PoolColour::Scarce => false,
+            PoolColour::Dry => {
+                let part = self.quota().rate.get() / proxies.max(1);
+                let has_its_part = self.tokens.rate_at(now).get() >= part / 10 * 9;
+                has_its_part && now.since(self.granted_at()) <= COLOUR_HOLDS
+            }
+        }
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// True once, until the next report.
@@ -127,18 +270,57 @@ impl LocalBucket {
         !self.urgent.load(Ordering::Relaxed) && !self.urgent.swap(true, Ordering::Relaxed)
     }
 
+    pub(super) fn is_no_longer_urgent(&self) {
+        self.urgent.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether to report it now. One report of it is under way at a time.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        if self.in_flight.load(Ordering::Relaxed) || now.since(self.last_used()) > REPORTED_FOR {
+            return false;
+        }
+        self.asks_at_once() || self.keeper.lock().is_due(&self.tokens, now)
+    }
+
+    /// Somebody waits, and no lease will help: before the first grant, and in direct mode.
+    fn asks_at_once(&self) -> bool {
+        self.waiting() > 0 && (self.mode() == Mode::Direct || self.pool() == PoolColour::Unknown)
+    }
+
+    /// Whether little is left of what it may hold.
+    pub(super) fn runs_low(&self) -> bool {
+        self.tokens.level().get() < self.tokens.cap().get() / 4
+    }
+
     /// What to report, if it is time.
     pub(super) fn report_if_due(&self, now: Timestamp) -> Option<ReportEntry> {
-        if now.since(self.last_used()) > REPORTED_FOR {
+        if !self.is_due(now) || self.in_flight.swap(true, Ordering::Relaxed) {
             return None;
         }
-        let mut keeper = self.keeper.lock();
-        if !keeper.is_due(&self.tokens, now) {
-            return None;
-        }
+        Some(self.report(now))
+    }
+
+    /// What to report.
+    pub(super) fn report(&self, now: Timestamp) -> ReportEntry {
         // Before the levels are read: what runs low after this is urgent again.
         self.urgent.store(false, Ordering::Relaxed);
-        Some(keeper.report(&self.tokens, now))
+        let mut entry = self.keeper.lock().report(&self.tokens, now);
+        let awaited = MilliUnits::new(self.awaited.load(Ordering::Relaxed));
+        entry.need = entry.need.max(awaited.saturating_sub(entry.held));
+        entry
+    }
+
+    /// The last report: everything that it holds goes home, and nothing is admitted any more.
+    pub(super) fn leave(&self, now: Timestamp) -> ReportEntry {
+        let nothing = MilliUnitsPerSecond::new(0);
+        let lease = Lease { rate: nothing, cap: MilliUnits::ZERO, expires: now, safe_rate: nothing };
+        self.tokens.renew(lease, MilliUnits::ZERO, now);
+        self.report(now)
+    }
+
+    /// The report was answered, or lost.
+    pub(super) fn landed(&self) {
+        self.in_flight.store(false, Ordering::Relaxed);
     }
 
     /// The last report was lost, or the owner may have changed.
@@ -150,22 +332,64 @@ impl LocalBucket {
         let accepted = self.keeper.lock().apply(grant, &self.tokens, asked_at, now);
         if accepted {
             self.pool.store(grant.pool as u8, Ordering::Relaxed);
+            self.mode.store(grant.mode as u8, Ordering::Relaxed);
+            self.dry_until.store((now + grant.dry_for).as_nanos(), Ordering::Relaxed);
             self.granted_at.store(now.as_nanos(), Ordering::Relaxed);
+            self.enforce(grant.quota);
             self.granted.notify_waiters();
         }
         accepted
+    }
+
+    /// Nobody has leased it, and its owner has been silent for longer than any lease may hold: its equal
+    /// part of the quota, without end.
+    pub(super) fn fall_back(&self, part: MilliUnitsPerSecond, now: Timestamp) {
+        if self.tokens.rate_at(now) != part {
+            let cap = ::admission::local_depth(part);
+            let lease = Lease { rate: part, cap, expires: now, safe_rate: part };
+            self.tokens.renew(lease, MilliUnits::ZERO, now);
+        }
+    }
+
+    /// Whether any owner has granted anything yet.
+    pub(super) fn was_granted(&self) -> bool {
+        self.granted_at.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn is_forgotten(&self, now: Timestamp) -> bool {
         now.since(self.last_used()) > REMEMBERED_FOR
     }
 
-    /// How old the lease of a bucket in use is; an idle one's does not count.
-    pub(super) fn lease_age(&self, now: Timestamp) -> Duration {
-        if now.since(self.last_used()) > REPORTED_FOR {
-            return Duration::ZERO;
+    /// Whether it was used lately: an idle bucket's lease is nobody's concern.
+    pub(super) fn is_in_use(&self, now: Timestamp) -> bool {
+        now.since(self.last_used()) <= REPORTED_FOR
+    }
+
+    /// Since its last grant; none: there was none yet.
+    pub(super) fn lease_age(&self, now: Timestamp) -> Option<Duration> {
+        self.was_granted().then(|| now.since(self.granted_at()))
+    }
+
+    /// As a refused request found it.
+    pub(super) fn record(&self, refused: bool, now: Timestamp) -> LevelRecord {
+        LevelRecord {
+            layer: self.layer(),
+            subject: Arc::clone(&self.subject),
+            refused,
+            quota: self.quota(),
+            level: self.tokens.level(),
+            debt: self.tokens.debt(),
+            cap: self.tokens.cap(),
+            rate: self.tokens.rate_at(now),
+            lease_age: self.lease_age(now),
+            lease_expired: now > self.tokens.lease_expires(),
+            mode: self.mode(),
+            pool: self.pool(),
         }
-        now.since(Timestamp::from_nanos(self.granted_at.load(Ordering::Relaxed)))
+    }
+
+    fn granted_at(&self) -> Timestamp {
+        Timestamp::from_nanos(self.granted_at.load(Ordering::Relaxed))
     }
 
     fn last_used(&self) -> Timestamp {

@@ -1,25 +1,17 @@
-//! Admission's metrics at the proxy.
-//!
-//! | metric | labels | what |
-//! |---|---|---|
-//! | `weir_proxy_admission_admitted_milliunits_total` | `kind` | taken for admitted requests, also late charges |
-//! | `weir_proxy_admission_refunded_milliunits_total` | `kind` | given back of that |
-//! | `weir_proxy_admission_throttled_milliunits_total` | `kind`, `cause` | refused: true quota hits (`quota`), local shortages (`share`) |
-//! | `weir_proxy_admission_refusals_total` | `kind`, `cause` | the same, in requests |
-//! | `weir_proxy_admission_reports_total` | `result` | reports to GAC servers: `answered`, `failed` |
-//! | `weir_proxy_admission_grants_total` | `result` | grants: `accepted`, or `ignored` as not newer |
-//! | `weir_proxy_admission_buckets` | | buckets kept |
-//! | `weir_proxy_admission_oldest_lease_seconds` | `server` | age of the oldest lease of a bucket in use, by its server's place in the ring |
-//!
-//! Offered is admitted plus throttled.
+//! Handles of admission's metrics, made once: a request must not search the registry. Their names, units
+//! and meanings are in the tier's `metrics.rs`.
 
-use ::admission::CapacityKind;
-use metrics::{Counter, Gauge, counter, gauge};
+use ::admission::{CapacityKind, Mode};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use units::MilliUnits;
 
-use super::Cause;
+use super::explanation::{Cause, Layer};
+use super::verdict::mode_name;
+use crate::metrics as names;
 
-/// Handles, made once: a request must not search the registry.
+/// The modes, in the order of [`AdmissionMetrics::modes`].
+pub(super) const MODES: [Mode; 3] = [Mode::Untracked, Mode::Leased, Mode::Direct];
+
 #[derive(Debug)]
 pub(super) struct AdmissionMetrics {
     read: KindMetrics,
@@ -28,22 +20,37 @@ pub(super) struct AdmissionMetrics {
     pub(super) reports_failed: Counter,
     pub(super) grants_accepted: Counter,
     pub(super) grants_ignored: Counter,
+    pub(super) not_owned: Counter,
     pub(super) buckets: Gauge,
+    pub(super) modes: [Gauge; MODES.len()],
+    pub(super) waiting: Gauge,
+    pub(super) ring_epoch: Gauge,
+    pub(super) fleet: Gauge,
 }
 
-/// The counters of one kind of capacity.
+/// The metrics of one kind of capacity.
 #[derive(Debug)]
 pub(super) struct KindMetrics {
+    offered: Counter,
     admitted: Counter,
     refunded: Counter,
-    quota: CauseMetrics,
-    share: CauseMetrics,
+    causes: [CauseMetrics; Cause::ALL.len()],
+    /// By level: table, account share, principal.
+    shadows: [CauseMetrics; 3],
+    pub(super) debt: Gauge,
 }
 
 #[derive(Debug)]
 struct CauseMetrics {
-    throttled: Counter,
-    refusals: Counter,
+    milliunits: Counter,
+    requests: Counter,
+}
+
+/// The metrics of one GAC server.
+#[derive(Debug)]
+pub(super) struct ServerMetrics {
+    pub(super) sync: Histogram,
+    pub(super) oldest_lease: Gauge,
 }
 
 impl AdmissionMetrics {
@@ -51,11 +58,16 @@ impl AdmissionMetrics {
         Self {
             read: KindMetrics::new("read"),
             write: KindMetrics::new("write"),
-            reports_answered: counter!("weir_proxy_admission_reports_total", "result" => "answered"),
-            reports_failed: counter!("weir_proxy_admission_reports_total", "result" => "failed"),
-            grants_accepted: counter!("weir_proxy_admission_grants_total", "result" => "accepted"),
-            grants_ignored: counter!("weir_proxy_admission_grants_total", "result" => "ignored"),
-            buckets: gauge!("weir_proxy_admission_buckets"),
+            reports_answered: counter!(names::REPORTS, "result" => "answered"),
+            reports_failed: counter!(names::REPORTS, "result" => "failed"),
+            grants_accepted: counter!(names::GRANTS, "result" => "accepted"),
+            grants_ignored: counter!(names::GRANTS, "result" => "ignored"),
+            not_owned: counter!(names::GRANTS, "result" => "not_owned"),
+            buckets: gauge!(names::BUCKETS),
+            modes: MODES.map(|mode| gauge!(names::MODE_BUCKETS, "mode" => mode_name(mode))),
+            waiting: gauge!(names::WAITING),
+            ring_epoch: gauge!(names::RING_EPOCH),
+            fleet: gauge!(names::FLEET),
         }
     }
 
@@ -65,33 +77,42 @@ impl AdmissionMetrics {
             CapacityKind::Write => &self.write,
         }
     }
+}
 
-    /// The gauge of one server's leases.
-    pub(super) fn oldest_lease(server: usize) -> Gauge {
-        gauge!("weir_proxy_admission_oldest_lease_seconds", "server" => server.to_string())
+impl ServerMetrics {
+    pub(super) fn new(address: &str) -> Self {
+        Self {
+            sync: histogram!(names::SYNC, "server" => address.to_owned()),
+            oldest_lease: gauge!(names::OLDEST_LEASE, "server" => address.to_owned()),
+        }
     }
 }
 
 impl KindMetrics {
     fn new(kind: &'static str) -> Self {
-        let by_cause = |cause: &'static str| CauseMetrics {
-            throttled: counter!("weir_proxy_admission_throttled_milliunits_total", "kind" => kind, "cause" => cause),
-            refusals: counter!("weir_proxy_admission_refusals_total", "kind" => kind, "cause" => cause),
-        };
         Self {
-            admitted: counter!("weir_proxy_admission_admitted_milliunits_total", "kind" => kind),
-            refunded: counter!("weir_proxy_admission_refunded_milliunits_total", "kind" => kind),
-            quota: by_cause("quota"),
-            share: by_cause("share"),
+            offered: counter!(names::OFFERED, "kind" => kind),
+            admitted: counter!(names::ADMITTED, "kind" => kind),
+            refunded: counter!(names::REFUNDED, "kind" => kind),
+            causes: Cause::ALL.map(|cause| CauseMetrics {
+                milliunits: counter!(names::THROTTLED, "kind" => kind, "cause" => cause.name()),
+                requests: counter!(names::REFUSALS, "kind" => kind, "cause" => cause.name()),
+            }),
+            shadows: [Layer::Table, Layer::Account, Layer::Principal].map(|level| CauseMetrics {
+                milliunits: counter!(names::SHADOW_THROTTLED, "kind" => kind, "level" => level.name()),
+                requests: counter!(names::SHADOW_REFUSALS, "kind" => kind, "level" => level.name()),
+            }),
+            debt: gauge!(names::DEBT, "kind" => kind),
         }
     }
 
     pub(super) fn admitted(&self, cost: MilliUnits) {
+        self.offered.increment(cost.get());
         self.admitted.increment(cost.get());
     }
 
     pub(super) fn charged_later(&self, amount: MilliUnits) {
-        self.admitted.increment(amount.get());
+        self.admitted(amount);
     }
 
     pub(super) fn refunded(&self, amount: MilliUnits) {
@@ -99,11 +120,28 @@ impl KindMetrics {
     }
 
     pub(super) fn refused(&self, cost: MilliUnits, cause: Cause) {
-        let metrics = match cause {
-            Cause::Quota => &self.quota,
-            Cause::Share => &self.share,
+        self.offered.increment(cost.get());
+        self.refused_later(cost, cause);
+    }
+
+    /// What a storage node refused was offered, and given back, already.
+    pub(super) fn refused_later(&self, cost: MilliUnits, cause: Cause) {
+        self.causes[cause as usize].count(cost);
+    }
+
+    pub(super) fn shadowed(&self, cost: MilliUnits, layer: Layer) {
+        let level = match layer {
+            Layer::Account => 1,
+            Layer::Principal => 2,
+            _ => 0,
         };
-        metrics.throttled.increment(cost.get());
-        metrics.refusals.increment(1);
+        self.shadows[level].count(cost);
+    }
+}
+
+impl CauseMetrics {
+    fn count(&self, cost: MilliUnits) {
+        self.milliunits.increment(cost.get());
+        self.requests.increment(1);
     }
 }

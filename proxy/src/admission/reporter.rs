@@ -1,189 +1,281 @@
-//! The task that reports to one GAC server and applies its grants. One report is under way at a time, so
-//! reports coalesce by themselves: while one travels, what becomes due waits for the next.
+//! The task that reports to one GAC server and applies its grants.
+//!
+//! Reports coalesce: what becomes due while [`REPORTS_IN_FLIGHT`] are under way waits for the next, and one
+//! bucket is in one report at a time. A server that has nothing to be told hears an empty report, so that it
+//! knows that this proxy lives, by which ring, and in how large a fleet.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::admission::{BucketId, ReportEntry};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
 use units::Timestamp;
 use wire::clock;
-use wire::method::Report;
+use wire::method::{FetchLevels, Report};
 use wire::proto::gac;
-use wire::transport::{Connection, ConnectionConfig};
+use wire::transport::{CallError, Connection, ConnectionConfig};
 
 use super::Shared;
 use super::local_bucket::LocalBucket;
-use super::metrics::AdmissionMetrics;
+use super::metrics::ServerMetrics;
+use super::owners::Link;
 
-/// How often all buckets are looked at for reports that are due.
-const SCAN: Duration = Duration::from_millis(100);
-/// How often urgent ones are, while there are any: they wait for their minimum gap.
-const URGENT_SCAN: Duration = Duration::from_millis(20);
+/// How often urgent buckets are looked at while there are any: they wait for their minimum gap.
+const URGENT_LOOK: Duration = Duration::from_millis(20);
+/// How often there is a look otherwise.
+const LOOK: Duration = Duration::from_millis(100);
+/// A server hears of this proxy at least so often: once a second, with a look's delay.
+const HEARTBEAT: Duration = Duration::from_millis(850);
 /// A report's answer is for nothing later: the next one is due.
 const REPORT_DEADLINE: Duration = Duration::from_secs(1);
-/// Entries of one report: about 0.5 MB.
+/// After a report without an answer.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Entries of one report: about 0.8 MB.
 const MAX_ENTRIES: usize = 10_000;
-/// Reports under way to one server: one, and what is just being cancelled.
-const IN_FLIGHT: usize = 4;
+/// Reports under way to one server: so a request that asks for its own tokens does not wait for the answer
+/// to somebody else's.
+const REPORTS_IN_FLIGHT: usize = 4;
+/// Calls under way: the reports, one for the levels, and what is just being cancelled.
+const IN_FLIGHT: usize = 2 * REPORTS_IN_FLIGHT;
+/// How long saying goodbye may take.
+const LEAVE_WITHIN: Duration = Duration::from_millis(500);
 
-/// What request tasks leave for one server's task.
-#[derive(Debug, Default)]
-pub(super) struct Link {
-    /// At most once per bucket: bounded by their number.
-    urgent: Mutex<Vec<Arc<LocalBucket>>>,
-    wake: Notify,
+/// What a call came to.
+enum Answer {
+    Report { reported: BTreeMap<BucketId, Arc<LocalBucket>>, asked_at: Timestamp, answer: Answered },
+    Levels(Result<gac::Levels, CallError>),
 }
 
-impl Link {
-    pub(super) fn urge(&self, bucket: Arc<LocalBucket>) {
-        self.urgent.lock().push(bucket);
-        self.wake.notify_one();
-    }
-}
-
-/// Reports to `server` for ever.
-pub(super) async fn run(shared: Arc<Shared>, server: usize) {
-    let config = ConnectionConfig { name: "proxy".to_owned(), queue: IN_FLIGHT, in_flight: IN_FLIGHT };
-    let connection = Connection::open(&shared.ring.servers()[server], config);
-    let mut streams = connection.clone();
-    let oldest_lease = AdmissionMetrics::oldest_lease(server);
-    let mut reporter = Reporter { shared, server, connection, urgent: Vec::new() };
-    let mut scanned_at = clock::now();
-    loop {
-        let pause = if reporter.urgent.is_empty() { SCAN } else { URGENT_SCAN };
-        tokio::select! {
-            () = streams.reconnected() => reporter.introduce().await,
-            () = reporter.shared.links[server].wake.notified() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
-        let now = clock::now();
-        let scan = now.since(scanned_at) >= SCAN;
-        if scan {
-            scanned_at = now;
-            oldest_lease.set(reporter.tidy(now).as_secs_f64());
-        }
-        reporter.report_what_is_due(scan).await;
-    }
-}
+type Answered = Result<Box<gac::Grants>, CallError>;
+type Call = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 struct Reporter {
     shared: Arc<Shared>,
-    server: usize,
+    link: Arc<Link>,
     connection: Connection,
+    metrics: ServerMetrics,
+    calls: FuturesUnordered<Call>,
+    reports: usize,
     /// Urgent, but reported too recently.
     urgent: Vec<Arc<LocalBucket>>,
+    sent_at: Timestamp,
+    pause_until: Timestamp,
+}
+
+/// Reports to one server until `shutdown`, or until the ring has moved on without it.
+pub(super) async fn run(shared: Arc<Shared>, link: Arc<Link>, shutdown: CancellationToken) {
+    let config = ConnectionConfig { name: "proxy".to_owned(), queue: IN_FLIGHT, in_flight: IN_FLIGHT };
+    let connection = Connection::open(&link.address, config);
+    let mut streams = connection.clone();
+    let mut reporter = Reporter {
+        metrics: ServerMetrics::new(&link.address),
+        shared,
+        link: Arc::clone(&link),
+        connection,
+        calls: FuturesUnordered::new(),
+        reports: 0,
+        urgent: Vec::new(),
+        sent_at: Timestamp::default(),
+        pause_until: Timestamp::default(),
+    };
+    let mut looked_at = clock::now();
+    loop {
+        let look = if reporter.urgent.is_empty() { LOOK } else { URGENT_LOOK };
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return reporter.leave().await,
+            () = link.gone.cancelled() => return reporter.let_go(),
+            () = streams.reconnected() => reporter.introduce(),
+            Some(answer) = reporter.calls.next() => reporter.take(answer),
+            () = link.wake.notified() => {}
+            () = tokio::time::sleep(look) => {}
+        }
+        let now = clock::now();
+        if now.since(looked_at) >= LOOK {
+            looked_at = now;
+            reporter.show_oldest_lease(now);
+        }
+        reporter.report_what_is_due(now);
+    }
 }
 
 impl Reporter {
     /// A new stream: the server may have restarted, so it is shown everything, also that there is nothing.
-    async fn introduce(&mut self) {
-        self.mine(|bucket| bucket.report_anew());
-        let nothing = gac::Report::pack(self.shared.report_header(), &[]);
-        let now = clock::now();
-        let mut due = self.take_due(true, now);
-        if due.is_empty() {
-            // Its answer holds no grants; a failure shows in the next report.
-            let _no_grants = self.connection.call::<Report>(&nothing, REPORT_DEADLINE).await;
+    fn introduce(&mut self) {
+        for bucket in self.mine() {
+            bucket.report_anew();
+            self.shared.urge(&bucket);
         }
-        while !due.is_empty() && self.send(due, now).await {
-            due = self.take_due(true, clock::now());
-        }
+        (self.sent_at, self.pause_until) = Default::default();
     }
 
-    async fn report_what_is_due(&mut self, scan: bool) {
-        let mut scan = scan;
-        while self.connection.is_connected() {
-            let now = clock::now();
-            let due = self.take_due(scan, now);
-            // A grant that lowers a rate is acknowledged at once: so look again, at all of them.
-            if due.is_empty() || !self.send(due, now).await {
+    fn report_what_is_due(&mut self, now: Timestamp) {
+        self.link.take_urgent(&mut self.urgent);
+        if now < self.pause_until || !self.connection.is_connected() {
+            return;
+        }
+        while self.reports < REPORTS_IN_FLIGHT {
+            let due = self.take_due(now);
+            if due.is_empty() && now.since(self.sent_at) < HEARTBEAT {
                 return;
             }
-            scan = true;
+            self.send(due, now);
         }
     }
 
-    fn take_due(&mut self, scan: bool, now: Timestamp) -> Vec<(Arc<LocalBucket>, ReportEntry)> {
+    fn take_due(&mut self, now: Timestamp) -> Vec<(Arc<LocalBucket>, ReportEntry)> {
         let mut due = Vec::new();
-        self.urgent.append(&mut self.shared.links[self.server].urgent.lock());
-        self.urgent.retain(|bucket| match bucket.report_if_due(now) {
-            Some(entry) => {
-                due.push((Arc::clone(bucket), entry));
-                false
+        let (link, shared) = (&self.link, &self.shared);
+        self.urgent.retain(|bucket| {
+            if !bucket.is_owned_by(link) {
+                // The ring moved it: it is another task's.
+                shared.urge(bucket);
+                return false;
             }
-            None => !bucket.is_forgotten(now),
-        });
-        if scan {
-            self.mine(|bucket| {
-                if due.len() < MAX_ENTRIES
-                    && let Some(entry) = bucket.report_if_due(now)
-                {
+            if due.len() == MAX_ENTRIES {
+                return true;
+            }
+            match bucket.report_if_due(now) {
+                Some(entry) => {
                     due.push((Arc::clone(bucket), entry));
+                    false
                 }
-            });
-        }
+                None if bucket.is_in_use(now) => true,
+                None => {
+                    bucket.is_no_longer_urgent();
+                    false
+                }
+            }
+        });
         due
     }
 
-    /// Sends a report and applies the answer. False: there was none, so wait before the next.
-    async fn send(&self, due: Vec<(Arc<LocalBucket>, ReportEntry)>, asked_at: Timestamp) -> bool {
+    fn send(&mut self, due: Vec<(Arc<LocalBucket>, ReportEntry)>, now: Timestamp) {
         let entries: Vec<_> = due.iter().map(|(_, entry)| *entry).collect();
         let report = gac::Report::pack(self.shared.report_header(), &entries);
-        let answer = self.connection.call::<Report>(&report, REPORT_DEADLINE).await;
-        let metrics = &self.shared.metrics;
-        let reported: BTreeMap<BucketId, Arc<LocalBucket>> =
-            due.into_iter().map(|(bucket, _)| (bucket.id, bucket)).collect();
-        let grants = match &answer {
-            Ok(grants) => grants.entries(),
-            Err(error) => {
-                tracing::debug!(server = self.connection.address(), %error, "report not answered");
-                metrics.reports_failed.increment(1);
-                reported.values().for_each(|bucket| bucket.report_anew());
-                return false;
+        let reported = due.into_iter().map(|(bucket, _)| (bucket.id, bucket)).collect();
+        let connection = self.connection.clone();
+        self.sent_at = now;
+        self.reports += 1;
+        self.calls.push(Box::pin(async move {
+            let answer = connection.call::<Report>(&report, REPORT_DEADLINE).await.map(Box::new);
+            Answer::Report { reported, asked_at: now, answer }
+        }));
+    }
+
+    fn take(&mut self, answer: Answer) {
+        match answer {
+            Answer::Report { reported, asked_at, answer } => {
+                self.reports -= 1;
+                self.take_report(&reported, asked_at, &answer);
             }
-        };
-        let Ok(grants) = grants else {
-            tracing::warn!(server = self.connection.address(), "malformed grants");
-            metrics.reports_failed.increment(1);
-            return false;
+            Answer::Levels(levels) => self.shared.learn_levels(levels),
+        }
+    }
+
+    fn take_report(
+        &mut self,
+        reported: &BTreeMap<BucketId, Arc<LocalBucket>>,
+        asked_at: Timestamp,
+        answer: &Answered,
+    ) {
+        let now = clock::now();
+        reported.values().for_each(|bucket| bucket.landed());
+        let metrics = &self.shared.metrics;
+        let answered = answer.as_ref().map_err(CallError::to_string);
+        let grants = answered.and_then(|grants| Ok((grants, grants.entries().map_err(|e| e.to_string())?)));
+        let (answer, grants) = match grants {
+            Ok(grants) => grants,
+            Err(error) => {
+                tracing::debug!(server = self.link.address, error, "report not answered");
+                metrics.reports_failed.increment(1);
+                self.pause_until = now + PAUSE;
+                reported.values().for_each(|bucket| {
+                    bucket.report_anew();
+                    self.shared.urge(bucket);
+                });
+                return;
+            }
         };
         metrics.reports_answered.increment(1);
-        let now = clock::now();
+        self.metrics.sync.record(now.since(asked_at));
+        self.link.answered(now);
         for grant in grants {
-            let accepted =
-                reported.get(&grant.bucket).is_some_and(|bucket| bucket.apply(&grant, asked_at, now));
+            let bucket = reported.get(&grant.bucket);
+            let accepted = bucket.is_some_and(|bucket| bucket.apply(&grant, asked_at, now));
             let counter = if accepted { &metrics.grants_accepted } else { &metrics.grants_ignored };
             counter.increment(1);
+            // A lower rate is acknowledged at once.
+            if let Some(bucket) = bucket.filter(|bucket| bucket.is_due(now)) {
+                self.shared.urge(bucket);
+            }
         }
-        true
+        metrics.not_owned.increment(answer.not_owned.len() as u64);
+        self.learn(answer);
     }
 
-    /// Forgets what was not used for long; the age of the oldest lease in use.
-    fn tidy(&self, now: Timestamp) -> Duration {
-        let mut oldest = Duration::ZERO;
-        let mut forgotten = Vec::new();
-        self.mine(|bucket| {
-            oldest = oldest.max(bucket.lease_age(now));
-            if bucket.is_forgotten(now) {
-                forgotten.push(bucket.id);
-            }
-        });
-        for id in forgotten {
-            self.shared.buckets.remove_if(&id, |_, bucket| bucket.is_forgotten(now));
+    /// What an answer says of the fleet: its size, its ring, and the quotas above tables.
+    fn learn(&mut self, answer: &gac::Grants) {
+        self.shared.learn_fleet(answer.fleet);
+        self.shared.learn_ring(answer.ring_epoch, &answer.ring_servers);
+        if self.shared.wants_levels(answer.levels_version) {
+            let connection = self.connection.clone();
+            self.calls.push(Box::pin(async move {
+                let asked = gac::LevelsRequest::default();
+                Answer::Levels(connection.call::<FetchLevels>(&asked, REPORT_DEADLINE).await)
+            }));
         }
-        #[expect(clippy::cast_precision_loss, reason = "only shown")]
-        self.shared.metrics.buckets.set(self.shared.buckets.len() as f64);
-        oldest
     }
 
-    fn mine(&self, mut visit: impl FnMut(&Arc<LocalBucket>)) {
-        for bucket in &self.shared.buckets {
-            if bucket.server == Some(self.server) {
-                visit(bucket.value());
+    fn show_oldest_lease(&self, now: Timestamp) {
+        let ages = self.mine().filter(|bucket| bucket.is_in_use(now)).filter_map(|it| it.lease_age(now));
+        self.metrics.oldest_lease.set(ages.max().unwrap_or_default().as_secs_f64());
+    }
+
+    fn mine(&self) -> impl Iterator<Item = Arc<LocalBucket>> {
+        self.shared.owned_by(&self.link).into_iter()
+    }
+
+    /// The ring has moved on without this server. What was under way to it is dropped: an answer that still
+    /// came would be from the owner of an older ring.
+    fn let_go(&mut self) {
+        let mut left = std::mem::take(&mut self.urgent);
+        self.link.take_urgent(&mut left);
+        self.calls.clear();
+        for bucket in left {
+            bucket.is_no_longer_urgent();
+            self.shared.urge(&bucket);
+        }
+        self.metrics.oldest_lease.set(0.0);
+    }
+
+    /// The proxy leaves: what it held goes home, so that nobody waits for its leases to run out.
+    async fn leave(&mut self) {
+        if !self.connection.is_connected() {
+            return;
+        }
+        let now = clock::now();
+        let entries: Vec<_> = self.mine().map(|bucket| bucket.leave(now)).collect();
+        let header = ::admission::ReportHeader { leaving: true, ..self.shared.report_header() };
+        let goodbye = async {
+            for part in entries.chunks(MAX_ENTRIES) {
+                let report = gac::Report::pack(header, part);
+                if self.connection.call::<Report>(&report, LEAVE_WITHIN).await.is_err() {
+                    return;
+                }
             }
+            if entries.is_empty() {
+                let nothing = gac::Report::pack(header, &[]);
+                // Whether it arrives or not: there is nothing left to do.
+                let _answer = self.connection.call::<Report>(&nothing, LEAVE_WITHIN).await;
+            }
+        };
+        if tokio::time::timeout(LEAVE_WITHIN, goodbye).await.is_err() {
+            tracing::debug!(server = self.link.address, "left without an answer");
         }
     }
 }

@@ -22,6 +22,12 @@ impl RequestId {
         std::str::from_utf8(&self.0).expect("the alphabet is ASCII")
     }
 
+    /// Reads an id; none: it is not one of ours.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let id: [u8; LENGTH] = text.trim().to_ascii_uppercase().into_bytes().try_into().ok()?;
+        id.iter().all(|byte| ALPHABET.contains(byte)).then_some(Self(id))
+    }
+
     /// As a header's value.
     pub(crate) fn header_value(&self) -> HeaderValue {
         HeaderValue::from_bytes(&self.0).expect("the alphabet is made of visible characters")
@@ -106,9 +112,13 @@ mod tests {
         let ids = RequestIds::new(0x0123_4567_89AB_CDEF_0011_2233_4455_6677);
         let drawn: BTreeSet<String> = (0..10_000).map(|_| ids.next().to_string()).collect();
         assert_eq!(drawn.len(), 10_000);
+        for no_id in ["", "0123", &"Z".repeat(LENGTH), &"é".repeat(26)] {
+            assert_eq!(RequestId::parse(no_id), None);
+        }
         for id in drawn {
             assert_eq!(id.len(), 52);
             assert!(id.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()));
+            assert_eq!(RequestId::parse(&id).map(|read| read.to_string()), Some(id));
         }
     }
 }

@@ -8,13 +8,17 @@ use hyper::{Response, StatusCode};
 use dynamodb::api::error_body;
 use dynamodb::error::{ApiError, ErrorKind};
 
-use super::Answer;
 use super::request_id::RequestId;
+use super::{Answer, RetryHint};
 
 pub(super) type HttpResponse = Response<Full<Bytes>>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const CRC32: HeaderName = HeaderName::from_static("x-amz-crc32");
+/// `Retry-After` in milliseconds: most quotas are earned back in less than a second.
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("x-weir-retry-after-ms");
+/// What to ask `weir explain` about: the request's id, which names its proxy, too.
+const EXPLAIN: HeaderName = HeaderName::from_static("x-weir-explain");
 const JSON_1_0: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.0");
 /// What DynamoDB calls itself.
 const SERVER: HeaderValue = HeaderValue::from_static("Server");
@@ -54,7 +58,7 @@ impl ContentType {
 
 /// An exception as an answer.
 pub(crate) fn exception(error: &ApiError) -> Answer {
-    Answer { status: error.kind.http_status(), body: error_body(error, None).into() }
+    Answer { status: error.kind.http_status(), body: error_body(error, None).into(), throttled: None }
 }
 
 /// `answer` over HTTP.
@@ -63,12 +67,29 @@ pub(super) fn json(answer: Answer, id: &RequestId, content_type: ContentType) ->
     let mut response = Response::new(Full::new(answer.body));
     *response.status_mut() = StatusCode::from_u16(answer.status).expect("exceptions have valid statuses");
     let headers = response.headers_mut();
-    headers.reserve(6);
+    headers.reserve(if answer.throttled.is_some() { 9 } else { 6 });
     headers.insert(header::SERVER, SERVER);
     headers.insert(header::CONTENT_TYPE, content_type.value());
-    headers.insert(REQUEST_ID, id.header_value());
+    let id = id.header_value();
+    if let Some(hint) = answer.throttled {
+        headers.insert(EXPLAIN, id.clone());
+        // A batch that was done in part succeeded: what is left of it has its own time.
+        say_when_to_retry(hint, answer.status, headers);
+    }
+    headers.insert(REQUEST_ID, id);
     headers.insert(CRC32, HeaderValue::from(checksum));
     response
+}
+
+/// `Retry-After` counts whole seconds (RFC 9110 §10.2.3): rounded up, so that whoever obeys it finds the
+/// tokens there.
+fn say_when_to_retry(hint: RetryHint, status: u16, headers: &mut HeaderMap) {
+    let Some(after) = hint.after else { return };
+    let millis = u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+    headers.insert(RETRY_AFTER_MS, HeaderValue::from(millis));
+    if status != StatusCode::OK.as_u16() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000).max(1)));
+    }
 }
 
 /// An exception over HTTP, and the end of the connection.
@@ -113,7 +134,9 @@ pub(super) fn allow_any_origin(headers: &mut HeaderMap) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("x-amzn-RequestId,x-amz-crc32,Date"),
+        HeaderValue::from_static(
+            "x-amzn-RequestId,x-amz-crc32,Date,Retry-After,x-weir-retry-after-ms,x-weir-explain",
+        ),
     );
 }
 

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Handler, Received, Server};
+use super::{Answer, Handler, Received, RetryHint, Server};
 use crate::config::HttpConfig;
 
 /// Answers with the body's length; panics or waits when asked to.
@@ -28,7 +28,13 @@ impl Handler for Echo {
             b"slow" => tokio::time::sleep(Duration::from_millis(100)).await,
             _ => {}
         }
-        Answer { status: 200, body: Bytes::from(request.body.len().to_string()) }
+        let throttled = match &request.body[..] {
+            b"throttled" => Some(RetryHint { after: Some(Duration::from_micros(2_500)) }),
+            b"never" => Some(RetryHint { after: None }),
+            _ => None,
+        };
+        let status = if throttled.is_some() { 400 } else { 200 };
+        Answer { status, body: Bytes::from(request.body.len().to_string()), throttled }
     }
 }
 
@@ -107,6 +113,22 @@ async fn an_answer_carries_dynamodbs_headers() {
     let id = head.lines().find_map(|line| line.strip_prefix("x-amzn-requestid: ")).unwrap();
     assert_eq!(id.len(), 52);
     assert!(head.contains("date: "));
+}
+
+#[tokio::test]
+async fn a_throttled_answer_says_when_to_come_back_and_how_to_ask_why() {
+    let server = start(hasty()).await;
+    let answer = server.send(&post("Connection: close\r\n", "throttled")).await;
+    let header = |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+    assert_eq!(header("retry-after: ").as_deref(), Some("1"), "whole seconds, rounded up");
+    assert_eq!(header("x-weir-retry-after-ms: ").as_deref(), Some("3"));
+    assert_eq!(header("x-weir-explain: "), header("x-amzn-requestid: "));
+    assert!(header("x-weir-explain: ").is_some());
+
+    let never = server.send(&post("Connection: close\r\n", "never")).await;
+    assert!(never.contains("x-weir-explain: ") && !never.contains("retry-after"), "{never}");
+    let admitted = server.send(&post("Connection: close\r\n", "{}")).await;
+    assert!(!admitted.contains("x-weir-"), "{admitted}");
 }
 
 #[tokio::test]

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use dynamodb::api::{Answer, BatchGetRequest, BatchOperation, BatchWriteRequest};
+use dynamodb::api::{BatchGetRequest, BatchOperation, BatchWriteRequest};
 use dynamodb::error::ApiError;
 use dynamodb::operation::Outcome;
 use dynamodb::table::TableDescriptor;
 use futures_util::future::join_all;
 
-use crate::request_path::{Deadline, Failure, RequestPath, Tiers};
+use crate::request_path::{Answered, Call, Deadline, Failure, RequestPath, Throttle, Tiers};
 
 type Described = Vec<Arc<TableDescriptor>>;
 
@@ -17,25 +17,33 @@ impl<T: Tiers> RequestPath<T> {
     pub(crate) async fn batch_get(
         &self,
         request: BatchGetRequest,
-        deadline: Deadline,
-    ) -> Result<Answer, Failure> {
-        let tables = self.described(request.table_names(), deadline).await?;
+        call: Call<'_>,
+    ) -> Result<Answered, Failure> {
+        let tables = self.described(request.table_names(), call.deadline).await?;
         let planned = request.plan(&references(&tables));
         let (operations, reply) =
             planned.map_err(|error| Failure::Unfit { error, tables: tables.clone() })?;
-        Ok(reply.answer(self.side_by_side(&tables, &operations, deadline).await?))
+        let Executed { results, throttled } = self.side_by_side(&tables, &operations, call).await?;
+        let answer = reply.answer(results);
+        // An exception speaks for itself.
+        let throttled = throttled.filter(|_| answer.error.is_none()).map(|it| it.hint());
+        Ok(Answered { answer, throttled })
     }
 
     pub(crate) async fn batch_write(
         &self,
         request: BatchWriteRequest,
-        deadline: Deadline,
-    ) -> Result<Answer, Failure> {
-        let tables = self.described(request.table_names(), deadline).await?;
+        call: Call<'_>,
+    ) -> Result<Answered, Failure> {
+        let tables = self.described(request.table_names(), call.deadline).await?;
         let planned = request.plan(&references(&tables));
         let (operations, reply) =
             planned.map_err(|error| Failure::Unfit { error, tables: tables.clone() })?;
-        Ok(reply.answer(self.side_by_side(&tables, &operations, deadline).await?))
+        let Executed { results, throttled } = self.side_by_side(&tables, &operations, call).await?;
+        let answer = reply.answer(results);
+        // An exception speaks for itself.
+        let throttled = throttled.filter(|_| answer.error.is_none()).map(|it| it.hint());
+        Ok(Answered { answer, throttled })
     }
 
     /// The batch's tables, in its order.
@@ -57,11 +65,11 @@ impl<T: Tiers> RequestPath<T> {
         &self,
         tables: &Described,
         operations: &[BatchOperation],
-        deadline: Deadline,
-    ) -> Result<Vec<Result<Outcome, ApiError>>, Failure> {
+        call: Call<'_>,
+    ) -> Result<Executed, Failure> {
         let executed = join_all(operations.iter().map(|BatchOperation { table, operation }| async move {
             let key = &operation.routing_key().0;
-            let executed = self.execute(&tables[*table], key, |_| Cow::Borrowed(operation), deadline).await;
+            let executed = self.execute(&tables[*table], key, |_| Cow::Borrowed(operation), call).await;
             executed.map(|(outcome, _)| outcome)
         }))
         .await;
@@ -69,8 +77,27 @@ impl<T: Tiers> RequestPath<T> {
         if executed.iter().any(|result| matches!(result, Err(Failure::TableGone))) {
             return Err(Failure::TableGone);
         }
-        Ok(executed.into_iter().map(|result| result.map_err(Failure::into_error)).collect())
+        let throttled = executed.iter().find_map(|result| match result {
+            Err(Failure::Throttled(throttle)) => Some(throttle.clone()),
+            _ => None,
+        });
+        // Nothing was done for want of capacity: then that is the answer, with its reasons. DynamoDB API:
+        // BatchGetItem, BatchWriteItem.
+        if let (Some(Err(Failure::Throttled(first))), true) =
+            (executed.first(), executed.iter().all(Result::is_err))
+        {
+            return Err(Failure::Throttled(first.clone()));
+        }
+        let results = executed.into_iter().map(|result| result.map_err(Failure::into_error)).collect();
+        Ok(Executed { results, throttled })
     }
+}
+
+/// What came of a batch's operations, in their order.
+struct Executed {
+    results: Vec<Result<Outcome, ApiError>>,
+    /// The first refusal for want of capacity.
+    throttled: Option<Throttle>,
 }
 
 fn references(tables: &Described) -> Vec<&TableDescriptor> {

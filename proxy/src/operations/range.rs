@@ -6,22 +6,18 @@ use std::sync::Arc;
 use dynamodb::api::{Answer, RangeRequest};
 use dynamodb::operation::{Operation, Outcome};
 
-use crate::request_path::{Deadline, Failure, RequestPath, Tiers};
+use crate::request_path::{Call, Failure, RequestPath, Tiers};
 
 impl<T: Tiers> RequestPath<T> {
     /// Each partition is routed, admitted and settled on its own: a walk over a large table pays as it
     /// goes. It ends with the page (`Limit`, 1 MB), the range, or the request's deadline.
-    pub(crate) async fn range(
-        &self,
-        request: RangeRequest<'_>,
-        deadline: Deadline,
-    ) -> Result<Answer, Failure> {
-        let table = self.table(request.table_name(), deadline).await?;
+    pub(crate) async fn range(&self, request: RangeRequest<'_>, call: Call<'_>) -> Result<Answer, Failure> {
+        let table = self.table(request.table_name(), call.deadline).await?;
         let planned = request.plan(&table);
         let mut walk = planned.map_err(|error| Failure::Unfit { error, tables: vec![Arc::clone(&table)] })?;
-        let mut left = deadline;
+        let mut left = call;
         while let Some(key) = walk.routing_key() {
-            if left.whole().is_zero() {
+            if left.deadline.whole().is_zero() {
                 return Err(Failure::Unavailable);
             }
             let read = |route: &routing::Route| {
@@ -36,7 +32,7 @@ impl<T: Tiers> RequestPath<T> {
             };
             walk.absorb(page, &route.range.start, route.range.end.as_deref());
             if walk.routing_key().is_some() {
-                left = deadline.rest();
+                left = call.rest();
             }
         }
         Ok(walk.answer())

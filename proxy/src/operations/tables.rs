@@ -10,7 +10,7 @@ use dynamodb::table::{NewTable, TableChange, TableDescriptor};
 use hyper::header::HeaderValue;
 use units::MilliUnits;
 
-use crate::request_path::{Deadline, Failure, Metadata, RequestPath, Tiers};
+use crate::request_path::{Deadline, Failure, Gate as _, Metadata, RequestPath, Tiers};
 
 /// What the control plane is asked to do with one table.
 #[derive(Clone, Debug)]
@@ -71,6 +71,7 @@ impl<T: Tiers> RequestPath<T> {
         host: &HeaderValue,
         deadline: Deadline,
     ) -> Result<Answer, Failure> {
+        let deletes = matches!(request, Request::DeleteTable(_));
         let (command, member) = match request {
             Request::CreateTable(new) => (TableCommand::Create(new), "TableDescription"),
             Request::UpdateTable(change) => (TableCommand::Update(change), "TableDescription"),
@@ -87,6 +88,9 @@ impl<T: Tiers> RequestPath<T> {
         };
         let table = self.tables.command(principal, command, deadline).await?;
         let body = table_body(member, &table);
+        if deletes {
+            self.gate.forget(&table);
+        }
         // Whoever was told so by this proxy finds its next request answered accordingly.
         self.metadata.learn_table(table);
         Ok(free(body))

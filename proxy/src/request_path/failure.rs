@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dynamodb::error::{ApiError, ErrorKind};
 use dynamodb::table::TableDescriptor;
 
-use super::gate::Throttle;
+use super::throttle::Throttle;
 use crate::http::{Answer, exception};
 use crate::routing::RoutingError;
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use storage_adapter::StoreError;
 use units::{MilliUnits, MilliUnitsPerSecond};
 
+use crate::http::RetryHint;
 use tiers::{Weir, new_weir};
 
 async fn with_table(weir: &Weir, name: &str) {
@@ -280,12 +281,62 @@ async fn a_throttling_partition_is_named_and_costs_no_tokens() {
 #[tokio::test]
 async fn a_table_without_capacity_refuses_before_any_partition_is_asked() {
     let weir = weir_with_t().await;
-    weir.close_gate();
+    weir.admit_only(0);
     let executed = weir.executed();
     let (status, answer) = weir.send("GetItem", &json!({"TableName": "tab", "Key": key("a", 1)})).await;
     assert_eq!(status, 400);
     assert_eq!(answer["throttlingReasons"][0]["reason"], "TableReadMaxOnDemandThroughputExceeded");
+    assert_eq!(weir.last_hint(), Some(RetryHint { after: Some(Duration::from_millis(40)) }));
     assert_eq!(weir.executed(), executed);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_throttled_in_part_says_what_is_left_and_when_to_come_back() {
+    let weir = weir_with_t().await;
+    let puts: Vec<Value> = (0..5).map(|n| json!({"PutRequest": {"Item": item("a", n)}})).collect();
+    weir.admit_only(2);
+    let written = weir.ok("BatchWriteItem", &json!({"RequestItems": {"tab": puts}})).await;
+    assert_eq!(written["UnprocessedItems"]["tab"].as_array().unwrap().len(), 3);
+    assert_eq!(weir.last_hint(), Some(RetryHint { after: Some(Duration::from_millis(40)) }));
+
+    weir.admit_only(1);
+    let keys: Vec<Value> = (0..2).map(|n| key("a", n)).collect();
+    let read = weir.ok("BatchGetItem", &json!({"RequestItems": {"tab": {"Keys": keys}}})).await;
+    assert_eq!(read["UnprocessedKeys"]["tab"]["Keys"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_batch_of_which_nothing_is_admitted_is_throttled_with_its_reasons() {
+    let weir = weir_with_t().await;
+    weir.admit_only(0);
+    let put = json!({"PutRequest": {"Item": item("a", 1)}});
+    let get = json!({"RequestItems": {"tab": {"Keys": [key("a", 1), key("b", 1)]}}});
+    for (operation, request, reason) in [
+        (
+            "BatchWriteItem",
+            json!({"RequestItems": {"tab": [put]}}),
+            "TableWriteMaxOnDemandThroughputExceeded",
+        ),
+        ("BatchGetItem", get, "TableReadMaxOnDemandThroughputExceeded"),
+    ] {
+        let (status, answer) = weir.send(operation, &request).await;
+        assert_eq!((status, &answer["throttlingReasons"][0]["reason"]), (400, &json!(reason)));
+        assert!(weir.last_hint().is_some());
+    }
+}
+
+#[tokio::test]
+async fn whoever_signed_is_who_asks_for_capacity() {
+    let weir = weir_with_t().await;
+    weir.ok("PutItem", &json!({"TableName": "tab", "Item": item("a", 1)})).await;
+    assert_eq!(weir.asked(), ["alice"]);
+}
+
+#[tokio::test]
+async fn a_deleted_tables_buckets_are_dropped() {
+    let weir = weir_with_t().await;
+    weir.ok("DeleteTable", &json!({"TableName": "tab"})).await;
+    assert_eq!(weir.forgotten(), 1);
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! The tiers of these tests: a catalog and routes in a map, items in memory, capacity on a counter,
 //! faults on demand.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ::admission::{CapacityKind, StorageRefusal};
 use bytes::Bytes;
 use dynamodb::api::{Cost, ListTables};
 use dynamodb::error::{ApiError, ErrorKind};
@@ -15,12 +16,14 @@ use parking_lot::Mutex;
 use routing::{KeyRange, Member, MemberKind, Route, RouteVersion};
 use serde_json::Value;
 use storage_adapter::{MemoryStore, PartitionStore, StoreError};
-use units::{NodeId, PartitionId, TableId, Term, Timestamp, Zone};
+use units::{NodeId, PartitionId, TableId, Term, Zone};
 
-use super::super::{Deadline, Deadlines, Gate, Metadata, RequestPath, Throttle, Tiers};
+use super::super::throttle::Limit;
+use super::super::{Call, Deadline, Deadlines, Gate, Metadata, RequestPath, Throttle, Tiers};
+use crate::admission::{Described, Refusal};
 use crate::auth::Authenticator;
 use crate::auth::tests::{Keys, Unsigned};
-use crate::http::{Handler, Received, RequestIds};
+use crate::http::{Handler, Received, RequestIds, RetryHint};
 use crate::operations::{TableCommand, Tables, TablesError};
 use crate::routing::RoutingError;
 
@@ -31,6 +34,7 @@ pub(super) struct Weir {
     counter: Counter,
     store: FaultyStore,
     ids: RequestIds,
+    last_hint: Mutex<Option<RetryHint>>,
 }
 
 pub(super) struct TestTiers;
@@ -53,7 +57,7 @@ pub(super) fn new_weir(partitions: u64) -> Weir {
         tiers,
         Deadlines { request: whole, table: whole },
     );
-    Weir { path, catalog, counter, store, ids: RequestIds::new(1) }
+    Weir { path, catalog, counter, store, ids: RequestIds::new(1), last_hint: Mutex::default() }
 }
 
 impl Weir {
@@ -95,7 +99,13 @@ impl Weir {
         };
         let answer = self.path.handle(received).await;
         let body = serde_json::from_slice(&answer.body).expect("answers are JSON");
+        *self.last_hint.lock() = answer.throttled;
         (answer.status, body)
+    }
+
+    /// What the last answer's headers say of throttling.
+    pub(super) fn last_hint(&self) -> Option<RetryHint> {
+        *self.last_hint.lock()
     }
 
     /// Sends a request that succeeds.
@@ -125,8 +135,19 @@ impl Weir {
         self.store.0.executed.load(Ordering::Relaxed)
     }
 
-    pub(super) fn close_gate(&self) {
-        self.counter.0.closed.store(true, Ordering::Relaxed);
+    /// Admits so many more operations, and then none.
+    pub(super) fn admit_only(&self, operations: u64) {
+        self.counter.0.open.store(operations, Ordering::Relaxed);
+    }
+
+    /// Who asked for capacity.
+    pub(super) fn asked(&self) -> Vec<String> {
+        self.counter.0.principals.lock().iter().cloned().collect()
+    }
+
+    /// Tables whose buckets were dropped.
+    pub(super) fn forgotten(&self) -> usize {
+        self.counter.0.forgotten.lock().len()
     }
 
     /// Milli-units taken and not given back.
@@ -285,10 +306,23 @@ fn descriptor(new: NewTable, id: u64) -> TableDescriptor {
 #[derive(Clone, Default)]
 pub(super) struct Counter(Arc<CounterInner>);
 
-#[derive(Default)]
 struct CounterInner {
     out: AtomicI64,
-    closed: AtomicBool,
+    /// Requests that are still admitted.
+    open: AtomicU64,
+    principals: Mutex<BTreeSet<String>>,
+    forgotten: Mutex<BTreeSet<u64>>,
+}
+
+impl Default for CounterInner {
+    fn default() -> Self {
+        Self {
+            out: AtomicI64::new(0),
+            open: AtomicU64::new(u64::MAX),
+            principals: Mutex::default(),
+            forgotten: Mutex::default(),
+        }
+    }
 }
 
 fn milli(cost: Cost) -> i64 {
@@ -296,17 +330,42 @@ fn milli(cost: Cost) -> i64 {
     i64::try_from(amount.get()).unwrap()
 }
 
+/// What was taken of which table.
+pub(super) struct Taken {
+    cost: Cost,
+    table: Arc<Described>,
+}
+
 impl Gate for Counter {
-    async fn admit(&self, table: &TableDescriptor, cost: Cost, _: Timestamp) -> Result<(), Throttle> {
-        if self.0.closed.load(Ordering::Relaxed) {
-            return Err(Throttle::table(table, matches!(cost, Cost::Write(_))));
+    type Permit = Taken;
+
+    async fn admit(&self, call: Call<'_>, table: &TableDescriptor, cost: Cost) -> Result<Taken, Throttle> {
+        self.0.principals.lock().insert(call.principal.as_ref().to_owned());
+        let kind = match cost {
+            Cost::Read(_) => CapacityKind::Read,
+            Cost::Write(_) => CapacityKind::Write,
+        };
+        let described = Arc::new(Described::of(table, kind));
+        let open = &self.0.open;
+        if open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err() {
+            return Err(Throttle::new(&described, Limit::Table, Some(Duration::from_millis(40))));
         }
         self.0.out.fetch_add(milli(cost), Ordering::Relaxed);
-        Ok(())
+        Ok(Taken { cost, table: described })
     }
 
-    fn settle(&self, _: &TableDescriptor, taken: Cost, actual: Option<Cost>) {
-        self.0.out.fetch_add(actual.map_or(0, milli) - milli(taken), Ordering::Relaxed);
+    fn settle(&self, taken: Taken, actual: Option<Cost>) {
+        self.0.out.fetch_add(actual.map_or(0, milli) - milli(taken.cost), Ordering::Relaxed);
+    }
+
+    fn refused_by_node(&self, _: Call<'_>, taken: Taken, node: &StorageRefusal) -> Throttle {
+        let refusal = Refusal::by_node(node, Arc::clone(&taken.table));
+        self.settle(taken, None);
+        Throttle::of(&refusal)
+    }
+
+    fn forget(&self, table: &TableDescriptor) {
+        self.0.forgotten.lock().insert(table.id);
     }
 }
 

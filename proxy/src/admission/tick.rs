@@ -1,0 +1,94 @@
+//! The task that looks at all buckets: for reports that are due, ten times a second; for what `weir top` and
+//! the metrics show, once a second.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::admission::CapacityKind;
+use units::{MilliUnits, MilliUnitsPerSecond, Timestamp};
+use wire::clock;
+
+use super::Shared;
+use super::local_bucket::LocalBucket;
+use super::metrics::MODES;
+
+/// How often all buckets are looked at for reports that are due.
+const LOOK: Duration = Duration::from_millis(100);
+/// How often they are counted.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Runs for ever.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut counted_at = clock::now();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let now = clock::now();
+        for bucket in &shared.buckets {
+            if bucket.is_due(now) {
+                shared.urge(bucket.value());
+            }
+        }
+        if now.since(counted_at) >= SECOND {
+            counted_at = now;
+            count(&shared, now);
+        }
+    }
+}
+
+/// What the gauges show.
+#[derive(Default)]
+struct Sums {
+    modes: [u32; MODES.len()],
+    debts: [MilliUnits; 2],
+    waiting: usize,
+}
+
+fn count(shared: &Shared, now: Timestamp) {
+    let mut sums = Sums::default();
+    let mut forgotten = Vec::new();
+    for bucket in &shared.buckets {
+        bucket.meter.tick(now);
+        sums.add(&bucket, now);
+        fall_back(shared, &bucket, now);
+        if bucket.is_forgotten(now) {
+            forgotten.push(bucket.id);
+        }
+    }
+    for id in forgotten {
+        shared.buckets.remove_if(&id, |_, bucket| bucket.is_forgotten(now));
+    }
+    shared.principals.tick(now);
+    sums.show(shared);
+}
+
+/// A bucket without a lease, whose owner nobody can reach, gets its equal part of the quota.
+pub(super) fn fall_back(shared: &Shared, bucket: &LocalBucket, now: Timestamp) {
+    let unreachable = bucket.owner().is_none_or(|owner| owner.is_silent(now));
+    if unreachable && !bucket.was_granted() {
+        let part = MilliUnitsPerSecond::new(bucket.quota().rate.get() / shared.proxies());
+        bucket.fall_back(part, now);
+    }
+}
+
+impl Sums {
+    fn add(&mut self, bucket: &LocalBucket, now: Timestamp) {
+        let kind = usize::from(bucket.id.kind() == CapacityKind::Write);
+        self.debts[kind] += bucket.tokens.debt();
+        self.waiting += bucket.waiting();
+        if bucket.is_in_use(now) {
+            let mode = MODES.iter().position(|mode| *mode == bucket.mode());
+            self.modes[mode.expect("all modes are listed")] += 1;
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "only shown")]
+    fn show(&self, shared: &Shared) {
+        let metrics = &shared.metrics;
+        metrics.buckets.set(shared.buckets.len() as f64);
+        metrics.waiting.set(self.waiting as f64);
+        metrics.modes.iter().zip(self.modes).for_each(|(gauge, count)| gauge.set(f64::from(count)));
+        for (kind, debt) in [CapacityKind::Read, CapacityKind::Write].into_iter().zip(self.debts) {
+            metrics.of(kind).debt.set(debt.get() as f64);
+        }
+    }
+}
