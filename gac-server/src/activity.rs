@@ -24,13 +24,9 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
-    const fn begin(now: Timestamp) -> Self {
-        Self {
-            admitted: MilliUnitsPerSecond::new(0),
-            throttled: MilliUnitsPerSecond::new(0),
-            peak: MilliUnitsPerSecond::new(0),
-            sampled_at: now,
-        }
+    /// What happens to a bucket to which nothing happened before.
+    const fn begin(admitted: MilliUnitsPerSecond, throttled: MilliUnitsPerSecond, now: Timestamp) -> Self {
+        Self { admitted, throttled, peak: admitted, sampled_at: now }
     }
 
     /// The proxies admit and refuse at these rates, by their last reports.
@@ -61,10 +57,10 @@ impl Activities {
         buckets: impl Iterator<Item = (BucketId, BucketSummary)>,
         now: Timestamp,
     ) {
-        for (id, summary) in buckets {
-            if summary.admitted.get() > 0 || summary.throttled.get() > 0 {
-                let activity = self.by_bucket.entry(id).or_insert_with(|| Activity::begin(now));
-                activity.sample(summary.admitted, summary.throttled, now);
+        for (id, BucketSummary { admitted, throttled, .. }) in buckets {
+            if admitted.get() > 0 || throttled.get() > 0 {
+                let began = Activity::begin(admitted, throttled, now);
+                self.by_bucket.entry(id).or_insert(began).sample(admitted, throttled, now);
             }
         }
         self.by_bucket.retain(|_, activity| {
@@ -125,7 +121,7 @@ mod tests {
 
     /// Samples `admitted[i]` units per second over the `i`-th second.
     fn after(admitted: &[u64]) -> Activity {
-        let mut activity = Activity::begin(at(0));
+        let mut activity = Activity::begin(rate(0), rate(0), at(0));
         for (second, units) in (1..).zip(admitted) {
             activity.sample(rate(*units), rate(0), at(second));
         }

@@ -306,7 +306,10 @@ fn place_of(bucket: BucketId) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use units::TableId;
+    use std::time::Duration;
+
+    use admission::{GrantNumber, ReportEntry, ReportHeader};
+    use units::{MilliUnitsPerSecond, ProxyId, TableId};
 
     use super::*;
 
@@ -326,5 +329,54 @@ mod tests {
             assert_eq!(shard(table, CapacityKind::Read), shard(0, CapacityKind::Read));
             assert_eq!(shard(table, CapacityKind::Write), shard(0, CapacityKind::Write));
         }
+    }
+
+    #[test]
+    fn peaks_name_the_tables_that_used_more_than_half_of_their_quota() {
+        let owner = BucketOwner::new(Epoch::new(1), &AllocatorConfig::default(), at(0));
+        let [busy, idle] = [1, 2].map(|table| BucketId::new(TableId::new(table), CapacityKind::Read));
+        for second in 1..=8 {
+            let entries = [entry(busy, 80 * second), entry(idle, 40 * second)];
+            let report = gac::Report::pack(HEADER, &entries);
+            owner.answer(&report, at(second)).expect("it is well-formed");
+            (0..SHARDS).for_each(|shard| owner.tick(shard, at(second)));
+        }
+        let peaks = owner.take_peaks(at(8));
+        let [peak] = &peaks[..] else { panic!("one of the two: {peaks:?}") };
+        assert_eq!(peak.bucket, busy.get());
+        assert!((75_000..=80_000).contains(&peak.rate_milli), "{peak:?}");
+        let survey = owner.survey();
+        assert_eq!((survey.buckets, survey.fleet, survey.violations.is_empty()), (2, 1, true));
+    }
+
+    #[test]
+    fn every_shard_hears_of_every_report() {
+        let owner = BucketOwner::new(Epoch::new(1), &AllocatorConfig::default(), at(0));
+        assert!(owner.is_learning(at(1)));
+        owner.answer(&gac::Report::pack(HEADER, &[]), at(1)).expect("it is well-formed");
+        assert!(!owner.is_learning(at(1)));
+        assert!(owner.shards().iter().all(|shard| shard.lock().allocator.fleet() == 1));
+    }
+
+    const HEADER: ReportHeader =
+        ReportHeader { proxy: ProxyId::new(1), session: 1, fleet: 0, ring: Epoch::new(1), leaving: false };
+
+    /// Of a proxy that has admitted so many units of a quota of 100 units per second.
+    fn entry(bucket: BucketId, admitted: u64) -> ReportEntry {
+        ReportEntry {
+            bucket,
+            admitted: MilliUnits::from_units(admitted),
+            throttled: MilliUnits::ZERO,
+            returned: MilliUnits::ZERO,
+            held: MilliUnits::ZERO,
+            need: MilliUnits::from_units(50),
+            acknowledged: GrantNumber::default(),
+            rate_in_use: MilliUnitsPerSecond::from_units(80),
+            quota: Quota::with_usual_burst(MilliUnitsPerSecond::from_units(100), 1),
+        }
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_nanos(0) + Duration::from_secs(seconds)
     }
 }

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use admission::{BucketId, CapacityKind, GrantNumber, Quota, ReportEntry, ReportHeader};
+use admission::{BucketId, CapacityKind, GrantNumber, Level, Quota, ReportEntry, ReportHeader};
 use gac_server::{Config, Handle, start};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use units::{Epoch, MilliUnits, MilliUnitsPerSecond, ProxyId, TableId};
-use wire::method::{FetchQuotas, Method, PushQuotas, Report};
+use wire::method::{FetchLevels, FetchQuotas, Method, PushQuotas, Report};
 use wire::proto::{control, gac};
 use wire::transport::{
     CallError, Connection, ConnectionConfig, Failure, Incoming, Responder, Service, serve,
@@ -95,6 +95,51 @@ async fn what_cannot_be_read_is_refused() {
     assert_eq!(refused, Err(CallError::Failed(Failure::Malformed)));
     let unknown = connection.call::<FetchQuotas>(&control::QuotasRequest {}, DEADLINE).await;
     assert_eq!(unknown, Err(CallError::Failed(Failure::UnknownMethod)));
+}
+
+#[tokio::test]
+async fn proxies_learn_which_quotas_stand_above_tables() {
+    let (_handle, connection, _shutdown) = gac(Config::new(loopback(), Vec::new())).await;
+    assert_eq!(report(&connection, 1, &[]).await.levels_version, 0, "nothing was heard yet");
+    let principal = BucketId::at(Level::Principal, 77, CapacityKind::Write);
+    let mut named = control::Quota::of(principal, quota(5, 1));
+    named.name = "app".to_owned();
+    let account = control::Quota::of(BucketId::from_raw(0), quota(500, 1));
+    let pushed = control::Quotas {
+        quotas: vec![named, control::Quota::of(bucket(), quota(10, 8))],
+        complete: true,
+        account_read: Some(account),
+        account_write: None,
+    };
+    connection.call::<PushQuotas>(&pushed, DEADLINE).await.expect("it answers");
+    let version = report(&connection, 1, &[]).await.levels_version;
+    let levels = connection.call::<FetchLevels>(&gac::LevelsRequest {}, DEADLINE).await.expect("it answers");
+    assert!(version > 0);
+    let app = gac::Principal { name: "app".to_owned(), read: false, write: true };
+    let expected = gac::Levels { version, account_read: true, account_write: false, principals: vec![app] };
+    assert_eq!(levels, expected);
+    connection.call::<PushQuotas>(&pushed, DEADLINE).await.expect("it answers");
+    assert_eq!(report(&connection, 1, &[]).await.levels_version, version, "nothing changed");
+}
+
+#[tokio::test]
+async fn a_new_tables_pool_starts_with_tokens_only_when_pushed_as_such() {
+    let (_handle, connection, _shutdown) = gac(Config::new(loopback(), Vec::new())).await;
+    report(&connection, 1, &[]).await;
+    let table = |number| BucketId::new(TableId::new(number), CapacityKind::Read);
+    let pushed = |number, fresh| control::Quota { fresh, ..control::Quota::of(table(number), quota(100, 1)) };
+    let quotas =
+        control::Quotas { quotas: vec![pushed(1, true), pushed(2, false)], ..control::Quotas::default() };
+    connection.call::<PushQuotas>(&quotas, DEADLINE).await.expect("it answers");
+    let wants = |number| ReportEntry {
+        bucket: table(number),
+        need: MilliUnits::from_units(60),
+        ..entry(quota(100, 1))
+    };
+    let tokens = report(&connection, 1, &[wants(1)]).await.tokens[0];
+    assert!((40_000..=60_000).contains(&tokens), "{tokens} of the first second's 100,000");
+    let tokens = report(&connection, 1, &[wants(2)]).await.tokens[0];
+    assert!(tokens < 20_000, "{tokens}: only what was saved since");
 }
 
 struct Control;
