@@ -1,7 +1,7 @@
 //! Every metric of the storage tier, with its unit and labels. Those of the request path are handles,
 //! looked up once, at the first use after the process installed its recorder.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use admission::{BurstState, CapacityKind, PartitionLevel, Spare, StorageLayer, StorageRefusal};
@@ -74,7 +74,7 @@ pub(crate) fn describe() {
         THROTTLED,
         Unit::Count,
         "Operations refused by a bucket, by layer (partition, node), kind (read, write), burst (why the bank \
-         was of no help: empty, node_busy, members_busy) and node."
+         was of no help: empty, node_busy, members_busy; none for the node's) and node."
     );
     describe_gauge!(
         PARTITION_LEVEL,
@@ -153,24 +153,40 @@ pub(crate) fn overloaded() {
     counter!(OVERLOADED).increment(1);
 }
 
-/// A bucket refused an operation.
-pub(crate) fn throttled(node: NodeId, refusal: &StorageRefusal) {
-    let layer = match refusal.layer {
-        StorageLayer::Partition => "partition",
-        StorageLayer::Node => "node",
-    };
-    let burst = match refusal.burst {
-        BurstState::Empty => "empty",
-        BurstState::NodeBusy => "node_busy",
-        BurstState::MembersBusy => "members_busy",
-    };
-    let labels = [
-        ("layer", layer.to_owned()),
-        ("kind", kind_name(refusal.kind).to_owned()),
-        ("burst", burst.to_owned()),
-        ("node", node.to_string()),
-    ];
-    counter!(THROTTLED, &labels).increment(1);
+/// A node's counters of refused operations: looked up once, so that a storm of refusals stays cheap.
+#[derive(Debug, Default)]
+pub(crate) struct Throttles(OnceLock<[[Counter; 4]; 2]>);
+
+impl Throttles {
+    /// A bucket of `node` refused an operation.
+    pub(crate) fn count(&self, node: NodeId, refusal: &StorageRefusal) {
+        let cause = match (refusal.layer, refusal.burst) {
+            (StorageLayer::Partition, BurstState::Empty) => 0,
+            (StorageLayer::Partition, BurstState::NodeBusy) => 1,
+            (StorageLayer::Partition, BurstState::MembersBusy) => 2,
+            (StorageLayer::Node, _) => 3,
+        };
+        let counters = self.0.get_or_init(|| {
+            KINDS.map(|kind| THROTTLE_CAUSES.map(|cause| throttle_counter(node, kind, cause)))
+        });
+        let kind = usize::from(refusal.kind == CapacityKind::Write);
+        counters[kind][cause].increment(1);
+    }
+}
+
+const KINDS: [CapacityKind; 2] = [CapacityKind::Read, CapacityKind::Write];
+
+/// Layers, and why a partition's bank was of no help.
+const THROTTLE_CAUSES: [(&str, &str); 4] =
+    [("partition", "empty"), ("partition", "node_busy"), ("partition", "members_busy"), ("node", "none")];
+
+fn throttle_counter(
+    node: NodeId,
+    kind: CapacityKind,
+    (layer, burst): (&'static str, &'static str),
+) -> Counter {
+    let node = node.to_string();
+    counter!(THROTTLED, "layer" => layer, "kind" => kind_name(kind), "burst" => burst, "node" => node)
 }
 
 /// What a node's partitions have left of one kind of capacity.
@@ -194,8 +210,7 @@ impl PartitionsLeft {
 
 /// What the node, and its partitions of reads and of writes, have left.
 pub(crate) fn capacity_left(node: NodeId, spare: Spare, partitions: [PartitionsLeft; 2]) {
-    let kinds = [(CapacityKind::Read, spare.read), (CapacityKind::Write, spare.write)];
-    for ((kind, spare), left) in kinds.into_iter().zip(partitions) {
+    for ((kind, spare), left) in KINDS.into_iter().zip([spare.read, spare.write]).zip(partitions) {
         let labels = [("kind", kind_name(kind).to_owned()), ("node", node.to_string())];
         gauge!(NODE_SPARE, &labels).set(spare.as_units());
         if let Some((level, banked)) = left.least {

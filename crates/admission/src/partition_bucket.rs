@@ -6,6 +6,8 @@
 //! "retains up to 5 minutes of unused read and write capacity"; USENIX ATC '22 §4.2.) While a full second
 //! of allocation is unused and banked, a burst is the whole bank.
 //!
+//! Buckets live in memory: a replica that restarts begins like a new partition.
+//!
 //! Banked tokens are usable only while the node has tokens to spare, and for a write only while the other
 //! members of the group have, by the snapshot that the leader keeps of them.
 //!
@@ -113,6 +115,12 @@ pub struct Charge {
 }
 
 impl Charge {
+    /// What was charged: an operation that cost just this needs no settling.
+    #[must_use]
+    pub const fn cost(&self) -> MilliUnits {
+        self.cost
+    }
+
     /// Whether some of it was taken from the bank.
     #[must_use]
     pub fn is_burst(&self) -> bool {

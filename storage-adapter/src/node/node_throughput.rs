@@ -30,6 +30,7 @@ pub(crate) struct NodeThroughput {
     limits: admission::PartitionLimits,
     bucket: Mutex<NodeBucket>,
     members: Mutex<MemberCapacity>,
+    throttles: metrics::Throttles,
 }
 
 impl NodeThroughput {
@@ -39,6 +40,7 @@ impl NodeThroughput {
             limits: limits.partition(),
             bucket: Mutex::new(NodeBucket::new(limits.node(), now)),
             members: Mutex::default(),
+            throttles: metrics::Throttles::default(),
         }
     }
 
@@ -66,7 +68,7 @@ impl NodeThroughput {
         };
         let taken = bucket.lock().take(demand, &mut self.bucket.lock(), others, now);
         if let Err(refusal) = &taken {
-            metrics::throttled(self.node, refusal);
+            self.throttles.count(self.node, refusal);
         }
         taken
     }
