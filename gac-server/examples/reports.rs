@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use admission::{AllocatorConfig, BucketId, CapacityKind, GrantNumber, Quota, ReportEntry, ReportHeader};
+use bytes::Bytes;
 use gac_server::BucketOwner;
 use prost::Message as _;
 use units::{Epoch, MilliUnits, MilliUnitsPerSecond, ProxyId, TableId, Timestamp};
@@ -76,7 +77,7 @@ struct Answered {
     answering: Duration,
     encoding: Duration,
     /// By proxy.
-    answers: Vec<Vec<Vec<u8>>>,
+    answers: Vec<Vec<Bytes>>,
 }
 
 /// Answers everything, each thread the reports of its own proxies.
@@ -84,7 +85,7 @@ fn run(owner: &BucketOwner, payloads: &[Vec<Vec<u8>>], threads: u64, now: Timest
     let nanos: [AtomicU64; 3] = Default::default();
     let cpu = AtomicU64::new(0);
     let began = clock::now();
-    let mut answers: Vec<Vec<Vec<u8>>> = payloads.iter().map(|_| Vec::new()).collect();
+    let mut answers: Vec<Vec<Bytes>> = payloads.iter().map(|_| Vec::new()).collect();
     let per_thread = payloads.len().div_ceil(usize::try_from(threads).expect("few"));
     std::thread::scope(|scope| {
         for (payloads, answers) in payloads.chunks(per_thread).zip(answers.chunks_mut(per_thread)) {
@@ -113,13 +114,13 @@ fn thread_nanos() -> u64 {
     first.parse().expect("nanoseconds")
 }
 
-fn answer(owner: &BucketOwner, payload: &[u8], now: Timestamp, nanos: &[AtomicU64; 3]) -> Vec<u8> {
+fn answer(owner: &BucketOwner, payload: &[u8], now: Timestamp, nanos: &[AtomicU64; 3]) -> Bytes {
     let before = clock::now();
     let report = gac::Report::decode(payload).expect("it was encoded");
     let decoded = clock::now();
     let grants = owner.answer(&report, now).expect("it was packed").grants;
     let answered = clock::now();
-    let encoded = grants.encode_to_vec();
+    let encoded = grants.encode_columns();
     drop((report, grants));
     let done = clock::now();
     for (nanos, (from, to)) in nanos.iter().zip([(before, decoded), (decoded, answered), (answered, done)]) {

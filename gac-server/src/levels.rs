@@ -45,12 +45,10 @@ impl Levels {
                 principals.insert(bucket, name);
             }
         }
-        // A part of the quotas says nothing of what it does not contain.
-        let keep = if quotas.complete { AccountQuotas::default() } else { self.account };
-        let account = AccountQuotas {
-            read: keep.read || quotas.account_read.is_some(),
-            write: keep.write || quotas.account_write.is_some(),
-        };
+        // A part of the quotas says nothing of the principals that it does not name; but every message
+        // tells of the account.
+        let account =
+            AccountQuotas { read: quotas.account_read.is_some(), write: quotas.account_write.is_some() };
         let first = self.version == 0 && quotas.complete;
         if !first && account == self.account && principals == self.principals {
             return false;
@@ -132,18 +130,23 @@ mod tests {
     }
 
     #[test]
-    fn only_a_whole_push_takes_something_away() {
+    fn only_a_whole_push_takes_a_principal_away() {
         let mut levels = Levels::default();
-        let account = Some(control::Quota::default());
-        let everything = Quotas {
-            account_read: account.clone(),
-            ..quotas(true, vec![principal(1, CapacityKind::Read, "app")])
-        };
-        assert!(levels.take(&everything, at(1)));
+        assert!(levels.take(&quotas(true, vec![principal(1, CapacityKind::Read, "app")]), at(1)));
         assert!(!levels.take(&quotas(false, Vec::new()), at(2)));
-        assert!(levels.to_wire().account_read && !levels.to_wire().account_write);
+        assert_eq!(levels.to_wire().principals.len(), 1);
         assert!(levels.take(&quotas(true, Vec::new()), at(3)));
         assert_eq!(levels.to_wire(), gac::Levels { version: 3, ..gac::Levels::default() });
+    }
+
+    #[test]
+    fn every_message_tells_whether_the_account_has_a_quota() {
+        let mut levels = Levels::default();
+        let limited = Quotas { account_read: Some(control::Quota::default()), ..Quotas::default() };
+        assert!(levels.take(&limited, at(1)));
+        assert!(levels.to_wire().account_read && !levels.to_wire().account_write);
+        assert!(levels.take(&Quotas::default(), at(2)));
+        assert!(!levels.to_wire().account_read);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use admission::{AllocatorConfig, BucketId, BucketState, Ring};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use units::{Epoch, Timestamp};
@@ -149,7 +150,8 @@ impl GacService {
         }
     }
 
-    fn report(&self, report: &gac::Report) -> Result<gac::Grants, Unreadable> {
+    /// The encoded answer.
+    fn report(&self, report: &gac::Report) -> Result<Bytes, Unreadable> {
         let began = clock::now();
         let answered = self.owner.answer(report, began)?;
         let mut grants = answered.grants;
@@ -163,8 +165,9 @@ impl GacService {
         metrics.frozen_entries.increment(answered.frozen);
         metrics.full.increment(answered.full);
         metrics.tokens.increment(answered.tokens.get());
+        let encoded = grants.encode_columns();
         metrics.report_seconds.record(clock::now().since(began));
-        Ok(grants)
+        Ok(encoded)
     }
 
     fn push_ring(&self, ring: gac::Ring) -> Option<gac::RingAnswer> {
@@ -221,9 +224,10 @@ impl GacService {
 impl Service for GacService {
     fn call(&self, request: Incoming, responder: Responder) {
         match request.method {
-            Report::NUMBER => {
-                self.answer::<Report>(&request, responder, |report| self.report(&report).ok());
-            }
+            Report::NUMBER => match request.decode::<Report>().ok().map(|report| self.report(&report)) {
+                Some(Ok(encoded)) => responder.answer_encoded(encoded),
+                Some(Err(_)) | None => self.malformed(responder),
+            },
             PushQuotas::NUMBER => self.answer::<PushQuotas>(&request, responder, |quotas| {
                 self.take_quotas(&quotas, QuotaSource::Push);
                 Some(Acknowledged {})

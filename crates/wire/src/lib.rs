@@ -4,6 +4,7 @@
 //! component serves storage nodes, MemDS, GAC and the control plane.
 
 pub mod clock;
+mod columns;
 mod handovers;
 pub mod leases;
 pub mod method;
