@@ -366,6 +366,7 @@ pub struct WatchAnswer {
 /// One change that a watcher hears of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "nearly all are changes, and a watcher holds few at once")]
 pub enum QuotaEvent {
     /// A new version is in force.
     Changed(QuotaState),

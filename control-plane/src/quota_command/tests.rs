@@ -301,15 +301,18 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
-/// A quota as a list of (lasting rate, boosted rate and its end, weight): one per version.
+/// Lasting rate, boosted rate and its end, weight.
+type ModelVersion = (u64, Option<(u64, u64)>, u32);
+
+/// A quota as a list of its versions.
 #[derive(Clone, Debug)]
 struct Model {
     now: u64,
-    versions: Vec<(u64, Option<(u64, u64)>, u32)>,
+    versions: Vec<ModelVersion>,
 }
 
 impl Model {
-    fn push(&mut self, version: (u64, Option<(u64, u64)>, u32)) {
+    fn push(&mut self, version: ModelVersion) {
         if self.versions.last() != Some(&version) {
             self.versions.push(version);
         }
