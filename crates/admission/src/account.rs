@@ -188,6 +188,24 @@ impl Account {
         }
     }
 
+    pub(crate) const fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    /// Of the quotas that were said last.
+    pub(crate) const fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(crate) fn bank(&self) -> MilliUnits {
+        self.bank.level()
+    }
+
+    /// Σ over its tables of what counts as theirs.
+    pub(crate) fn assigned(&self) -> MilliUnitsPerSecond {
+        MilliUnitsPerSecond::new(self.assigned_rate())
+    }
+
     /// The quota of `table`'s share while an owner learns: whatever is shown is believed, and nothing is
     /// raised.
     pub(crate) fn provisional_quota(&self) -> Quota {

@@ -16,6 +16,7 @@
 //! counts, and only falls, until every proxy has acknowledged its part. A fleet that grows beyond
 //! `expected_proxies` enlarges the reserve in the same way.
 
+mod accounts;
 mod bucket;
 mod buckets;
 mod handover;
@@ -30,13 +31,15 @@ use std::time::Duration;
 
 use units::{Epoch, MilliUnits, MilliUnitsPerSecond, ProxyId, Timestamp};
 
-use crate::lease::{BucketId, Grant, Quota, ReportEntry, ReportHeader};
+use crate::lease::{BucketId, CapacityKind, Grant, Level, Quota, ReportEntry, ReportHeader};
 use crate::ring::Ring;
+use accounts::Accounts;
 use bucket::{Bucket, Context};
 use buckets::Buckets;
 use ownership::Ownership;
 use roster::Roster;
 
+pub use accounts::AccountSummary;
 pub use summary::{BucketState, BucketSummary, ShareState, ShareSummary, Violations};
 
 /// How an allocator behaves. Per server.
@@ -161,6 +164,7 @@ pub struct Allocator {
     /// Buckets that the ring has moved away, until their sums are handed over.
     moving: BTreeMap<BucketId, Bucket>,
     quotas: BTreeMap<BucketId, Known>,
+    accounts: Accounts,
     /// Of the last grant: one count for all, so that no two grants of an epoch share a number.
     sequence: u64,
     /// Those of buckets that are gone.
@@ -180,6 +184,7 @@ impl Allocator {
             buckets: Buckets::default(),
             moving: BTreeMap::new(),
             quotas: BTreeMap::new(),
+            accounts: Accounts::default(),
             sequence: 0,
             violations: Violations::default(),
         }
@@ -255,7 +260,7 @@ impl Allocator {
 
     /// Answers one entry of a report.
     pub fn on_report(&mut self, header: &ReportHeader, entry: &ReportEntry, now: Timestamp) -> Answer {
-        let entry = entry_within_reason(entry);
+        let (entry, first_tokens) = self.with_share_quota(entry_within_reason(entry), now);
         let position = match self.buckets.position(entry.bucket) {
             Some(position) => position,
             None if !self.ownership.owns(entry.bucket) => return Answer::NotOwned,
@@ -281,6 +286,7 @@ impl Allocator {
         let context = context.borrow(&self.config);
         // Quotas also come with reports, so that admission goes on while the control plane is away.
         bucket.adopt(entry.quota, &context);
+        bucket.receive(first_tokens);
         let grant = bucket.on_report(header, &entry, &context);
         bucket.check(false);
         match grant {
@@ -320,6 +326,8 @@ impl Allocator {
                 known.since = if full { Timestamp::from_nanos(0) } else { now };
             }
         }
+        self.divide_account(CapacityKind::Read, now);
+        self.divide_account(CapacityKind::Write, now);
     }
 
     /// What operators see of `bucket`.
@@ -384,7 +392,13 @@ impl Allocator {
             let first = if fresh { quota.rate.earned_in(Duration::from_secs(1)) } else { MilliUnits::ZERO };
             bucket.pool.add(saved.max(first));
         }
-        self.buckets.push(entry.bucket, bucket)
+        self.keep(entry.bucket, bucket)
+    }
+
+    fn keep(&mut self, id: BucketId, mut bucket: Bucket) -> usize {
+        bucket.tracked_only = id.level() == Level::AccountShare;
+        self.accounts.note(id);
+        self.buckets.push(id, bucket)
     }
 
     fn settle(&mut self, now: Timestamp) {

@@ -25,7 +25,8 @@ mod ring;
 mod token_bucket;
 
 pub use allocator::{
-    Allocator, AllocatorConfig, Answer, BucketState, BucketSummary, ShareState, ShareSummary, Violations,
+    AccountSummary, Allocator, AllocatorConfig, Answer, BucketState, BucketSummary, ShareState, ShareSummary,
+    Violations,
 };
 pub use allowance::Allowance;
 pub use chain::{Chain, ChainRefusal, MAX_LEVELS, Taken};
@@ -34,7 +35,7 @@ pub use lease::{
     BucketId, CapacityKind, Claim, Grant, GrantNumber, Level, Mode, OutagePolicy, PoolColour, Quota,
     ReportEntry, ReportHeader,
 };
-pub use lease_keeper::LeaseKeeper;
+pub use lease_keeper::{Contact, LeaseKeeper};
 pub use max_min::{Claimant, divide_max_min};
 pub use member_capacity::{MemberCapacity, STALE_AFTER};
 pub use node_bucket::{Class, NodeBucket, NodeLimits, NodeShortage, Spare};

@@ -49,6 +49,10 @@ pub(super) struct Bucket {
     /// An earlier owner's sums came with it.
     pub(super) handed_over: bool,
     pub(super) pool: TokenBucket,
+    /// What overflowed the pool: an account takes it home from its shares.
+    pub(super) spilled: MilliUnits,
+    /// Nobody uses it without being tracked: an account's share, whose quota no proxy can know.
+    pub(super) tracked_only: bool,
     pub(super) shares: Shares,
     pub(super) sums: Sums,
     /// Σout and Σhold may be above the quota's only as far as they were when it was lowered.
@@ -135,6 +139,8 @@ impl Bucket {
             handed_over: false,
             // Empty: who knows what an earlier owner gave away.
             pool: TokenBucket::empty(MilliUnitsPerSecond::default(), quota.burst, now),
+            spilled: MilliUnits::ZERO,
+            tracked_only: false,
             shares: Shares::default(),
             sums: Sums::default(),
             most_out: quota.rate.get(),
@@ -157,6 +163,11 @@ impl Bucket {
         self.most_out = quota.rate.get().max(self.sums.out);
         self.most_held = quota.burst.get().max(self.sums.hold);
         self.balance(context);
+    }
+
+    /// Adds tokens to the pool.
+    pub(super) fn receive(&mut self, tokens: MilliUnits) {
+        self.spilled += self.pool.add(tokens);
     }
 
     /// Nothing is out, and the pool is as full as a new bucket's would be.
@@ -184,7 +195,7 @@ impl Bucket {
         context: &Context<'_>,
     ) -> Option<Grant> {
         self.touched_at = context.now;
-        self.pool.refill(context.now);
+        self.spilled += self.pool.refill(context.now);
         let position = self.shares.position(header.proxy);
         let mut share = match position {
             Some(position) => {
@@ -227,12 +238,12 @@ impl Bucket {
     /// Takes the proxy's word for what it returns and what it uses.
     fn credit(&mut self, share: &mut Share, session: u64, entry: &ReportEntry, context: &Context<'_>) {
         share.begin_session(session, entry);
-        let base = Allowance::base(self.quota, context.config.expected_proxies);
+        let base = self.base_allowance(context);
         if share.session == session && entry.acknowledged == GrantNumber::default() {
             // It started anew, and has an allowance until it hears.
             share.hold = share.hold.max(base.depth.min(MilliUnits::new(self.room_for_hold())));
         }
-        self.pool.add(entry.returned.saturating_sub(share.returned));
+        self.receive(entry.returned.saturating_sub(share.returned));
         share.acknowledge(entry, self.epoch);
     }
 
@@ -257,7 +268,7 @@ impl Bucket {
         self.users = self.users.saturating_sub(u32::from(share.standing == Standing::Active));
         self.meter.count(entry.admitted.saturating_sub(share.admitted), self.quota.rate, context.now);
         self.balance(context);
-        self.pool.add(entry.returned.saturating_sub(share.returned));
+        self.receive(entry.returned.saturating_sub(share.returned));
     }
 
     pub(super) fn expire(&mut self, roster: &Roster, context: &Context<'_>) {
@@ -357,7 +368,8 @@ impl Bucket {
         };
         // I4: a raise comes only out of what nobody may be using.
         let free = usable.saturating_sub(self.sums.out);
-        let rate = target.min(free);
+        // What it may be using already is no raise, also while the others still have to come down.
+        let rate = target.min(free.max(share.out.get()));
         self.violations.raises += u64::from(!raise_is_covered(share.out.get(), rate, free));
         share.steady = if rate.abs_diff(share.granted_rate.get()) * 10 <= rate {
             share.steady.saturating_add(1)
@@ -561,12 +573,19 @@ impl Bucket {
 
     /// What each proxy that is not tracked may be using.
     pub(super) fn allowance(&self, context: &Context<'_>) -> Allowance {
-        let base = Allowance::base(self.quota, context.config.expected_proxies);
+        let base = self.base_allowance(context);
         if context.now < self.wide_until {
             let wide = Allowance::wide(self.quota, context.fleet.members);
             return Allowance { rate: base.rate.max(wide.rate), depth: base.depth.max(wide.depth) };
         }
         base
+    }
+
+    fn base_allowance(&self, context: &Context<'_>) -> Allowance {
+        if self.tracked_only {
+            return Allowance::default();
+        }
+        Allowance::base(self.quota, context.config.expected_proxies)
     }
 
     pub(super) fn reserve(&self, context: &Context<'_>) -> Reserve {
@@ -601,7 +620,7 @@ impl Bucket {
         // While learning, what looks unleased may be leased by the earlier owner: the pool earns nothing.
         let idle = MilliUnitsPerSecond::new(if context.learning { 0 } else { idle });
         let room = MilliUnits::new(self.room_for_hold().saturating_sub(reserve.tokens));
-        self.pool.reconfigure(idle, room, context.now);
+        self.spilled += self.pool.reconfigure(idle, room, context.now);
     }
 
     /// Usage is far below the quota: wide allowances for everybody fit beside what is leased.
@@ -612,7 +631,8 @@ impl Bucket {
         let fits = self.sums.out + wide.rate.get() * untracked <= rate
             && self.sums.hold + wide.depth.get() * untracked <= self.quota.burst.get() / 2;
         let full = self.room_for_hold() / 2;
-        !wide.is_none()
+        !self.tracked_only
+            && !wide.is_none()
             && context.fleet.lost == 0
             && self.sums.demand.saturating_add(demand) <= rate / 4
             && fits

@@ -21,6 +21,7 @@ impl Allocator {
             return;
         }
         self.roster.use_ring(self.ownership.ring_epoch(), now);
+        self.follow_ring(now);
         // What an even earlier change moved and nobody took has been learned by its new owner since.
         self.moving.clear();
         let (epoch, acquisition) = (self.ownership.epoch(), self.ownership.acquisition());
@@ -85,10 +86,10 @@ impl Allocator {
         }
         let quota = within_reason(state.quota);
         let acquisition = self.ownership.acquisition();
-        let position = self
-            .buckets
-            .position(state.bucket)
-            .unwrap_or_else(|| self.buckets.push(state.bucket, Bucket::new(quota, epoch, acquisition, now)));
+        let position = self.buckets.position(state.bucket).unwrap_or_else(|| {
+            let bucket = Bucket::new(quota, epoch, acquisition, now);
+            self.keep(state.bucket, bucket)
+        });
         let bucket = self.buckets.at(position);
         if bucket.handed_over || self.ownership.is_learned(bucket.acquired) && !bucket.shares.is_empty() {
             return true;
@@ -143,7 +144,7 @@ impl Bucket {
             self.shares.put(position, share);
         }
         self.balance(context);
-        self.pool.add(state.pool);
+        self.receive(state.pool);
     }
 
     pub(super) fn summary(&self, context: &Context<'_>) -> BucketSummary {
