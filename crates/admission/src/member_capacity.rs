@@ -1,8 +1,8 @@
 //! What the other members of a leader's groups can still take: a snapshot per node, piggybacked on the
 //! heartbeats between nodes, so that no write ever asks.
 //!
-//! What this node lets burst since a snapshot is taken off it: one snapshot's tokens are used once by
-//! each leader. A snapshot that is too old counts as none.
+//! A node tells each other one its part of what it can take. What this node lets burst since a snapshot is
+//! taken off it: one snapshot's tokens are used once. A snapshot that is too old counts as none.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

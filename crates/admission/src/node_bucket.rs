@@ -24,6 +24,9 @@ const BURST_FLOOR: i64 = 4;
 /// The part of the depth that background work leaves alone: one over this.
 const BACKGROUND_FLOOR: i64 = 2;
 
+/// The largest item has 400 KB.
+const LARGEST_WRITE: MilliUnits = MilliUnits::from_units(400);
+
 /// What one machine can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeLimits {
@@ -77,6 +80,18 @@ pub struct Spare {
     pub read: MilliUnits,
     /// Writes.
     pub write: MilliUnits,
+}
+
+impl Spare {
+    /// What each of so many other nodes is told that it may use until it is told again: its part, so that
+    /// all of them together use it once; but at least the largest write, as far as that is there, so that
+    /// a member of a large fleet does not keep everyone from bursting.
+    #[must_use]
+    pub fn shared_among(self, nodes: usize) -> Self {
+        let nodes = u64::try_from(nodes).unwrap_or(u64::MAX).max(1);
+        let part = |all: MilliUnits| MilliUnits::new(all.get() / nodes).max(LARGEST_WRITE).min(all);
+        Self { read: part(self.read), write: part(self.write) }
+    }
 }
 
 /// A node's bucket.

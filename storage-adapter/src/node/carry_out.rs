@@ -25,9 +25,10 @@ impl NodeLoop {
             }
             // A leader's entries leave before its own sync.
             for (to, envelope) in effects.send {
-                // Heartbeats say what this node could still give to bursts.
+                // Heartbeats say what this node could still give to the receiver's bursts.
                 let beats = envelope.heartbeat.is_some() || envelope.heartbeat_ack.is_some();
-                let spare = beats.then(|| self.shared.throughput.spare(now));
+                let spare =
+                    beats.then(|| self.shared.throughput.spare(now).shared_among(self.shared.peers.count()));
                 self.shared.peers.send(to, envelope, spare);
             }
             let after = effects.persist.map(|batch| self.persist(batch)).unwrap_or_default();

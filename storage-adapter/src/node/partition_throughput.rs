@@ -127,3 +127,134 @@ fn key_hash(key: &StorageKey) -> Option<KeyHash> {
     let hash = key.0.first_chunk::<KEY_HASH_BYTES>()?;
     Some(KeyHash::new(u64::from_be_bytes(*hash)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use bytes::Bytes;
+    use dynamodb::operation::{Delete, Get, Page, RangeRead, WriteOptions, Written};
+    use units::PartitionId;
+
+    use super::*;
+    use crate::StorageLimits;
+
+    const PARTITION: PartitionId = PartitionId::new(7);
+
+    fn replica(partition: PartitionId) -> Arc<PartitionThroughput> {
+        let limits = StorageLimits {
+            partition_read_units: 10,
+            partition_write_units: 10,
+            partition_burst_seconds: 0,
+            ..StorageLimits::default()
+        };
+        let now = wire::clock::now();
+        Arc::new(NodeThroughput::new(NodeId::new(1), &limits, now)).partition(partition, now)
+    }
+
+    fn key(hash: u64, rest: &[u8]) -> StorageKey {
+        StorageKey(Bytes::from([&hash.to_be_bytes(), rest].concat()))
+    }
+
+    fn delete() -> Operation {
+        Operation::Delete(Delete { key: key(1, b""), options: WriteOptions::default(), return_old: false })
+    }
+
+    fn range(start: StorageKey, end: Option<StorageKey>) -> Operation {
+        Operation::Range(RangeRead {
+            start,
+            end,
+            forward: true,
+            consistent: true,
+            limit: None,
+            max_bytes: 1 << 20,
+            filter: None,
+            projection: None,
+            bindings: dynamodb::operation::Bindings::default(),
+            count_only: false,
+            key_attributes: Vec::new(),
+        })
+    }
+
+    fn admit(replica: &Arc<PartitionThroughput>, operation: &Operation) -> Result<Admitted, StorageRefusal> {
+        replica.admit(operation, Vec::new, wire::clock::now())
+    }
+
+    /// Whole units left: time passes, but not a tenth of a second.
+    fn left(replica: &PartitionThroughput, kind: CapacityKind) -> u64 {
+        replica.level(kind, wire::clock::now()).unwrap().level.get() / 1_000
+    }
+
+    #[test]
+    fn what_is_dropped_unsettled_costs_nothing() {
+        let replica = replica(PARTITION);
+        let admitted: Vec<_> = (0..10).map(|_| admit(&replica, &delete()).unwrap()).collect();
+        assert!(admit(&replica, &delete()).is_err());
+        drop(admitted);
+        assert_eq!(left(&replica, CapacityKind::Write), 10);
+    }
+
+    #[test]
+    fn a_write_costs_the_larger_of_the_item_before_and_after() {
+        let replica = replica(PARTITION);
+        let written = Written { attributes: None, old_size: 4_000, new_size: 0 };
+        admit(&replica, &delete()).unwrap().settle(&delete(), &Outcome::Written(written));
+        assert_eq!(left(&replica, CapacityKind::Write), 6);
+    }
+
+    #[test]
+    fn a_page_costs_what_it_evaluated_and_an_absent_item_the_least() {
+        let replica = replica(PARTITION);
+        let read = range(key(1, b""), None);
+        let page = Page { scanned_bytes: 3 * 4_096, ..Page::default() };
+        admit(&replica, &read).unwrap().settle(&read, &Outcome::Page(page));
+        assert_eq!(left(&replica, CapacityKind::Read), 7);
+        let get = Operation::Get(Get { key: key(1, b""), consistent: true });
+        admit(&replica, &get).unwrap().settle_get(None, true);
+        assert_eq!(left(&replica, CapacityKind::Read), 6);
+        assert_eq!(left(&replica, CapacityKind::Write), 10);
+    }
+
+    #[test]
+    fn a_follower_counts_its_leaders_writes() {
+        let replica = replica(PARTITION);
+        let effect = Effect { key: Bytes::new(), item: None, items_delta: -1, bytes_delta: -2_500 };
+        replica.applied(&effect, wire::clock::now());
+        assert_eq!(left(&replica, CapacityKind::Write), 7);
+    }
+
+    #[test]
+    fn the_catalog_is_never_refused() {
+        let replica = replica(PartitionId::new(0));
+        let admitted: Vec<_> = (0..100).map(|_| admit(&replica, &delete())).collect();
+        assert!(admitted.iter().all(Result::is_ok));
+        assert_eq!(replica.level(CapacityKind::Write, wire::clock::now()), None);
+    }
+
+    #[test]
+    fn members_are_looked_up_only_for_a_burst() {
+        let replica = replica(PARTITION);
+        let asked = Cell::new(false);
+        let members = || {
+            asked.set(true);
+            Vec::new()
+        };
+        drop(replica.admit(&delete(), members, wire::clock::now()).unwrap());
+        assert!(!asked.get());
+    }
+
+    #[test]
+    fn a_query_is_about_its_partition_key_and_a_scan_about_none() {
+        let query = range(key(5, b"rest a"), Some(key(5, b"rest b")));
+        assert_eq!(key_of(&query), Some(KeyHash::new(5)));
+        for (start, end) in [
+            (StorageKey(Bytes::new()), None),
+            (key(5, b""), None),
+            (key(5, b""), Some(key(6, b""))),
+            (key(5, b""), Some(StorageKey(Bytes::from_static(b"short")))),
+        ] {
+            assert_eq!(key_of(&range(start, end)), None);
+        }
+        assert_eq!(key_of(&delete()), Some(KeyHash::new(1)));
+    }
+}

@@ -84,6 +84,11 @@ impl Peers {
         }
     }
 
+    /// How many other nodes this one works with.
+    pub(crate) fn count(&self) -> usize {
+        self.known.read().len()
+    }
+
     /// Whether any other node can be reached now.
     pub(crate) fn any_connected(&self) -> bool {
         self.known.read().values().any(|peer| peer.connection.is_connected())

@@ -1,6 +1,10 @@
 use proptest::prelude::*;
 
+use units::NodeId;
+
 use super::*;
+use crate::member_capacity::MemberCapacity;
+use crate::partition_bucket::{Demand, PartitionBucket, PartitionLimits};
 
 const READ: CapacityKind = CapacityKind::Read;
 const WRITE: CapacityKind = CapacityKind::Write;
@@ -125,6 +129,66 @@ fn spare_is_what_bursts_may_take() {
     node.charge(WRITE, units(600), at(0));
     assert_eq!(node.spare(at(0)).write, MilliUnits::ZERO);
     assert_eq!(drain(&mut node, Class::Burst, at(0)), 0);
+}
+
+#[test]
+fn other_nodes_share_what_is_spare_and_each_may_make_one_large_write() {
+    let spare = Spare { read: units(100), write: units(9_000) };
+    assert_eq!(spare.shared_among(0), spare);
+    assert_eq!(spare.shared_among(3), Spare { read: units(100), write: units(3_000) });
+    assert_eq!(spare.shared_among(90), Spare { read: units(100), write: units(400) });
+}
+
+/// Three nodes, each the leader of one group that all three store; every leader writes as fast as it may,
+/// out of a full bank. What the three bursts put on each machine stays about what the machine can do.
+#[test]
+fn the_bursts_of_several_leaders_overdraw_no_member_beyond_one_heartbeat() {
+    const HEARTBEAT: u64 = 100;
+    let limits =
+        PartitionLimits { write: MilliUnitsPerSecond::from_units(200), ..PartitionLimits::default() };
+    let node_ids = [NodeId::new(1), NodeId::new(2), NodeId::new(3)];
+    let mut nodes = [bucket(), bucket(), bucket()];
+    let mut members = [(); 3].map(|()| MemberCapacity::default());
+    let mut groups = [(); 3].map(|()| PartitionBucket::new(limits, at(0)));
+    let start = 400_000;
+    for (node, group) in nodes.iter_mut().zip(&mut groups) {
+        node.spare(at(start));
+        group.level(WRITE, at(start));
+    }
+    let mut done = 0;
+    for millis in start..start + 20_000 {
+        if millis % HEARTBEAT == 0 {
+            for from in 0..3 {
+                let spare = nodes[from].spare(at(millis)).shared_among(2);
+                for to in (0..3).filter(|to| *to != from) {
+                    members[to].hear(node_ids[from], spare.write, at(millis));
+                }
+            }
+        }
+        for leader in 0..3 {
+            for _ in 0..4 {
+                let others = |cost| {
+                    let others = node_ids.into_iter().filter(|node| *node != node_ids[leader]);
+                    members[leader].spend(others, cost, at(millis))
+                };
+                let demand = Demand { kind: WRITE, cost: units(1), key: None };
+                if let Ok(charge) = groups[leader].take(demand, &mut nodes[leader], others, at(millis)) {
+                    groups[leader].settle(charge, units(1), &mut nodes[leader], at(millis));
+                    for follower in (0..3).filter(|follower| *follower != leader) {
+                        nodes[follower].charge(WRITE, units(1), at(millis));
+                    }
+                    done += 1;
+                }
+            }
+        }
+        for node in &mut nodes {
+            // What is allocated, 600 of 900 a second, is never in the way of the bursts' floor for long.
+            node.spare(at(millis));
+            assert!(node.write.level >= 0, "{} at {millis}", node.write.level);
+        }
+    }
+    // All of the machine is used: the depth, and 20 s of the rate (a tenth of it when nothing is refilled).
+    assert!((18_000..=21_000).contains(&done), "{done}");
 }
 
 fn some_class() -> impl Strategy<Value = Class> {
