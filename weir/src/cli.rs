@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
+use crate::operator::args::{ExplainArgs, GacArgs, QuotaArgs, TopArgs};
+use crate::operator::failure::EXIT_CODES;
+
 /// Weir: the front door of a DynamoDB-compatible database.
 ///
 /// A fleet of request routers speaks the DynamoDB API to unmodified AWS SDKs, admits requests against
@@ -42,8 +45,14 @@ pub(crate) enum Command {
     /// Run one request router (proxy) as its own process.
     Proxy(TierArgs),
 
-    /// Run one global admission controller (GAC) server as its own process.
-    Gac(TierArgs),
+    /// Run one global admission controller (GAC) server as its own process; ask or change the running ones.
+    #[command(after_help = "Examples:\n  \
+        weir gac --config gac.toml               run a server\n  \
+        weir gac status                          servers, ring, buckets\n  \
+        weir gac status --table orders           one table's pool, mode, and shares by proxy\n  \
+        weir gac add 10.0.2.3:7200               put a running server into the ring\n  \
+        weir gac drain 10.0.0.3:7200             take one out, so that it can be stopped")]
+    Gac(GacArgs),
 
     /// Run one metadata (MemDS) server as its own process.
     Memds(TierArgs),
@@ -53,6 +62,28 @@ pub(crate) enum Command {
 
     /// Run one member of the control plane as its own process.
     Control(TierArgs),
+
+    /// Show and change quotas: versioned, with author and reason, in force fleet-wide within a second.
+    #[command(after_help = "Examples:\n  \
+        weir quota list                                          every quota\n  \
+        weir quota get table/orders                              one of them\n  \
+        weir quota set table/orders --write 2000 --reason sale   change it; waits until it is in force\n  \
+        weir quota boost table/orders --write 5000 --for 2h      raise it for a while\n  \
+        weir quota history table/orders                          who changed what, when, why\n  \
+        weir quota rollback table/orders                         undo the last change\n  \
+        weir quota get table/orders --dir weir-cluster           ask another fleet than `weir dev`")]
+    Quota(QuotaArgs),
+
+    /// Show tables and principals by what they ask for: offered, admitted, refused and why; live.
+    #[command(after_help = EXIT_CODES)]
+    Top(TopArgs),
+
+    /// Say why a request was refused: every level that was checked, in plain words.
+    ///
+    /// Proxies remember their last refusals. Which request: SDKs show its id in their errors; the answer's
+    /// header `x-amzn-RequestId` has it.
+    #[command(after_help = EXIT_CODES)]
+    Explain(ExplainArgs),
 
     /// Run a whole local fleet of separate processes, for trying failures.
     ///
@@ -65,7 +96,8 @@ pub(crate) enum Command {
         weir cluster kill storage-1              kill -9 one process\n  \
         weir cluster wipe storage-1              delete a stopped node's data\n  \
         weir cluster start storage-1             start it again\n  \
-        weir cluster add gac                     start one more GAC server")]
+        weir cluster add gac                     start one more GAC server\n  \
+        weir quota list --dir weir-cluster       operators' commands find the fleet by its folder")]
     Cluster(ClusterArgs),
 }
 

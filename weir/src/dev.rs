@@ -84,7 +84,7 @@ impl Fleet {
         let (front, back) = (CancellationToken::new(), CancellationToken::new());
         let mut memds = Vec::new();
         for _ in 0..MEMDS_SERVERS {
-            memds.push(memds::start(memds::Config { listen: ANY_PORT }, back.clone()).await?);
+            memds.push(memds::start(memds::Config::new(ANY_PORT), back.clone()).await?);
         }
         let gac = gac_server::start(gac_server::Config::new(ANY_PORT, Vec::new()), back.clone()).await?;
         let memds_addresses: Vec<_> = memds.iter().map(|server| server.address().to_string()).collect();

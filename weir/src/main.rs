@@ -5,6 +5,7 @@ mod cli;
 mod cluster;
 mod credentials;
 mod dev;
+mod operator;
 mod operator_token;
 mod settings;
 mod telemetry;
@@ -14,6 +15,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{Cli, Command};
+use operator::args::GacArgs;
+use operator::failure::Failure;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -26,13 +29,20 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("weir: {error:#}");
-            ExitCode::FAILURE
+            error.downcast_ref::<Failure>().map_or(ExitCode::FAILURE, Failure::exit_code)
         }
     }
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    let quiet = matches!(cli.command, Command::Dev(_) | Command::Cluster(_));
+    let quiet = !matches!(
+        cli.command,
+        Command::Proxy(_)
+            | Command::Gac(GacArgs { command: None, .. })
+            | Command::Memds(_)
+            | Command::Storage(_)
+            | Command::Control(_)
+    );
     telemetry::start_logs(cli.log.as_deref().unwrap_or(if quiet { "warn" } else { "info" }))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -41,7 +51,16 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         match cli.command {
             Command::Dev(args) => dev::run(*args, shutdown).await,
             Command::Proxy(args) => tier::run_proxy(args, shutdown).await,
-            Command::Gac(args) => tier::run_gac(args, shutdown).await,
+            Command::Gac(GacArgs { server: Some(args), .. }) => tier::run_gac(args, shutdown).await,
+            Command::Gac(GacArgs { command: Some(command), .. }) => {
+                operator::until(&shutdown, operator::gac::run(command)).await
+            }
+            Command::Gac(_) => {
+                anyhow::bail!("say --config FILE, or what to ask the running servers (--help)")
+            }
+            Command::Quota(args) => operator::until(&shutdown, operator::quota::run(args)).await,
+            Command::Top(args) => operator::until(&shutdown, operator::top::run(args)).await,
+            Command::Explain(args) => operator::until(&shutdown, operator::explain::run(args)).await,
             Command::Memds(args) => tier::run_memds(args, shutdown).await,
             Command::Storage(args) => tier::run_storage(args, shutdown).await,
             Command::Control(args) => tier::run_control(args, shutdown).await,

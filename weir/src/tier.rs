@@ -37,6 +37,10 @@ pub(crate) trait Tier {
 }
 
 impl Tier for proxy::Handle {
+    fn operators(&self) -> Router {
+        admin::proxy_routes(self.inspector())
+    }
+
     fn address(&self) -> SocketAddr {
         self.address
     }
@@ -52,6 +56,10 @@ impl Tier for proxy::Handle {
 }
 
 impl Tier for gac_server::Handle {
+    fn operators(&self) -> Router {
+        admin::gac_routes(self.inspector())
+    }
+
     fn address(&self) -> SocketAddr {
         self.address()
     }
@@ -102,6 +110,10 @@ impl Tier for storage_adapter::StorageHandle {
 }
 
 impl Tier for control_plane::Handle {
+    fn operators(&self) -> Router {
+        admin::quota_routes(self.quotas(), self.ring())
+    }
+
     fn address(&self) -> SocketAddr {
         self.address()
     }

@@ -5,7 +5,10 @@
 
 mod access;
 mod answer;
+mod gac;
 mod listener;
+mod proxy;
+mod quotas;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +26,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::operator_token::OperatorToken;
 pub(crate) use answer::{Problem, ProblemKind};
+pub(crate) use gac::routes as gac_routes;
+pub(crate) use proxy::routes as proxy_routes;
+pub(crate) use quotas::{RingAction, RingRequest, routes as quota_routes};
 
 /// How often histograms are folded, so that an unscraped process does not grow.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -119,5 +125,93 @@ async fn readyz(State(shared): State<Shared>) -> (StatusCode, String) {
 async fn upkeep(metrics: PrometheusHandle, shutdown: CancellationToken) {
     while tokio::time::timeout(UPKEEP, shutdown.cancelled()).await.is_err() {
         metrics.run_upkeep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::post;
+    use http_body_util::{BodyExt, Full};
+    use hyper::body::Bytes;
+    use hyper::{Method, Request};
+    use hyper_util::client::legacy::Client;
+    use hyper_util::rt::TokioExecutor;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    const TOKEN: &str = "0123456789abcdef0123";
+
+    #[tokio::test]
+    async fn changes_need_the_token_and_reads_do_not() {
+        let endpoint = Endpoint::start(Some(TOKEN)).await;
+        assert_eq!(endpoint.ask(Method::GET, "/thing", None, "").await, (200, "read".to_owned()));
+        assert_eq!(endpoint.ask(Method::POST, "/thing", None, "x").await.0, 401);
+        assert_eq!(endpoint.ask(Method::POST, "/thing", Some("wrong"), "x").await.0, 401);
+        assert_eq!(endpoint.ask(Method::POST, "/thing", Some(TOKEN), "x").await, (200, "x".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn without_a_configured_token_changes_are_refused_with_the_reason() {
+        let endpoint = Endpoint::start(None).await;
+        let (status, body) = endpoint.ask(Method::POST, "/thing", Some(TOKEN), "x").await;
+        assert_eq!(status, 403);
+        assert!(body.contains("WEIR_OPERATOR_TOKEN"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn paths_methods_and_bodies_that_do_not_fit_get_a_problem_as_json() {
+        let endpoint = Endpoint::start(Some(TOKEN)).await;
+        let (status, body) = endpoint.ask(Method::GET, "/nowhere", None, "").await;
+        assert_eq!((status, body.contains("not_found")), (404, true), "{body}");
+        let (status, body) = endpoint.ask(Method::DELETE, "/thing", Some(TOKEN), "").await;
+        assert_eq!((status, body.contains("bad_method")), (405, true), "{body}");
+        let large = "x".repeat(MAX_BODY + 1);
+        assert_eq!(endpoint.ask(Method::POST, "/thing", Some(TOKEN), &large).await.0, 413);
+    }
+
+    #[tokio::test]
+    async fn probes_and_metrics_and_what_runs_here_are_told() {
+        let endpoint = Endpoint::start(None).await;
+        assert_eq!(endpoint.ask(Method::GET, "/livez", None, "").await, (200, "ok\n".to_owned()));
+        let (status, body) = endpoint.ask(Method::GET, "/readyz", None, "").await;
+        assert_eq!((status, body.as_str()), (503, "not ready: no reason\n"));
+        assert_eq!(endpoint.ask(Method::GET, "/metrics", None, "").await.0, 200);
+        let (_, about) = endpoint.ask(Method::GET, "/about", None, "").await;
+        assert_eq!(serde_json::from_str::<About>(&about).unwrap(), About::new(&["proxy"]));
+    }
+
+    struct Endpoint {
+        address: SocketAddr,
+        _stop: tokio_util::sync::DropGuard,
+    }
+
+    impl Endpoint {
+        async fn start(token: Option<&str>) -> Self {
+            let shutdown = CancellationToken::new();
+            let operators = Operators {
+                listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+                metrics: PrometheusBuilder::new().build_recorder().handle(),
+                ready: Arc::new(|| Err("no reason".to_owned())),
+                token: token.map(|text| text.to_owned().try_into().unwrap()),
+                about: About::new(&["proxy"]),
+                routes: Router::new()
+                    .route("/thing", get(async || "read").merge(post(async |body: String| body))),
+            };
+            let address = super::start(operators, shutdown.clone()).await.unwrap();
+            Self { address, _stop: shutdown.drop_guard() }
+        }
+
+        async fn ask(&self, method: Method, path: &str, token: Option<&str>, body: &str) -> (u16, String) {
+            let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+            if let Some(token) = token {
+                request = request.header("Authorization", format!("Bearer {token}"));
+            }
+            let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).unwrap();
+            let response = Client::builder(TokioExecutor::new()).build_http().request(request).await.unwrap();
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            (status, String::from_utf8_lossy(&body).into_owned())
+        }
     }
 }

@@ -174,6 +174,9 @@ impl Layout {
                 put("expected_proxies", proxies.into());
                 put("control", list("control"));
             }
+            "memds" => {
+                put("peers", list("memds"));
+            }
             "storage" => {
                 put("node", (number + 1).into());
                 put("zone", number.into());

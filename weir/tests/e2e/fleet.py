@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 WEIR = Path(os.environ.get("WEIR_BIN", ROOT / "target" / "debug" / "weir"))
 ACCESS_KEY = "WEIRTESTACCESSKEY000"
 SECRET_KEY = "weir-test-secret-key-0123456789abcdefghij"
+OPERATOR_TOKEN = "weir-test-operator-token"
 START_DEADLINE_S = 60
 
 
@@ -28,10 +29,11 @@ class Weir:
         command += ["--data-dir", str(data_dir)] if data_dir else ["--ephemeral"]
         if credentials:
             command += ["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]
+        environment = dict(os.environ, WEIR_OPERATOR_TOKEN=OPERATOR_TOKEN)
         # A file, not a pipe: a pipe that nobody reads would stop the process once it is full.
         self.log = tempfile.TemporaryFile(mode="w+")
         self.process = subprocess.Popen(
-            command + list(arguments), stdout=subprocess.PIPE, stderr=self.log, text=True
+            command + list(arguments), stdout=subprocess.PIPE, stderr=self.log, text=True, env=environment
         )
         self.output = []
         self.endpoint = self._await_line(r"endpoint\s+(http://\S+)")
@@ -55,6 +57,10 @@ class Weir:
 
     def client(self, **options):
         return client(self.endpoint, **options)
+
+    def weir(self, *words, code=0):
+        """Runs an operators' command against it; returns what it prints."""
+        return run_weir(*words, "--admin", self.admin, code=code)
 
     def kill(self):
         """kill -9."""
@@ -111,6 +117,10 @@ class Cluster:
         assert done.returncode == 0, f"weir cluster {words}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    def weir(self, *words, code=0):
+        """Runs an operators' command against the fleet; returns what it prints."""
+        return run_weir(*words, "--dir", str(self.directory), code=code, token=None)
+
     def processes(self):
         """What `weir cluster status` knows, by name."""
         return {row["name"]: row for row in json.loads(self.command("status", "-o", "json"))}
@@ -143,6 +153,21 @@ class Cluster:
                 self.process.wait()
         self.process.stdout.close()
         self.log.close()
+
+
+def run_weir(*words, code=0, token=OPERATOR_TOKEN):
+    """Runs `weir` and checks its exit code; JSON is decoded, and of a failure stderr is returned."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("WEIR_")}
+    if token:
+        environment["WEIR_OPERATOR_TOKEN"] = token
+    done = subprocess.run(
+        [str(WEIR), *words], capture_output=True, text=True, timeout=60, env=environment,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == code, f"weir {words}: {done.returncode}: {done.stdout}{done.stderr}"
+    if code:
+        return done.stderr
+    return json.loads(done.stdout) if "json" in words else done.stdout
 
 
 def client(endpoint, access_key=ACCESS_KEY, secret_key=SECRET_KEY, retries=4, timeout=15):

@@ -1,0 +1,33 @@
+//! Operators' commands: `weir quota`, `top`, `explain`, `gac status`; what they ask is the operators'
+//! endpoint of each process (`crate::admin`).
+
+pub(crate) mod args;
+mod client;
+mod confirm;
+pub(crate) mod explain;
+pub(crate) mod failure;
+mod figure;
+mod fleet;
+pub(crate) mod gac;
+pub(crate) mod quota;
+mod quota_change;
+mod quota_text;
+pub(crate) mod top;
+
+use std::future::Future;
+
+use tokio_util::sync::CancellationToken;
+
+use failure::Failure;
+
+/// Runs a command until it is done or the operator has had enough.
+pub(crate) async fn until(
+    shutdown: &CancellationToken,
+    command: impl Future<Output = Result<(), Failure>>,
+) -> anyhow::Result<()> {
+    match shutdown.run_until_cancelled(command).await {
+        Some(Err(Failure::Other(error))) => Err(error),
+        Some(Err(failure)) => Err(failure.into()),
+        Some(Ok(())) | None => Ok(()),
+    }
+}
