@@ -8,10 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use admission::{
-    Allocator, AllocatorConfig, Answer, BucketId, BucketState, CapacityKind, Level, Quota, Ring,
+    AccountSummary, Allocator, AllocatorConfig, Answer, BucketId, BucketState, CapacityKind, Claim, Level,
+    Quota, Ring,
 };
 use parking_lot::Mutex;
-use units::{Epoch, MilliUnits, Timestamp};
+use units::{Epoch, MilliUnits, TableId, Timestamp};
 use wire::leases::{Entries, RaggedColumns};
 use wire::proto::control::Peak;
 use wire::proto::gac;
@@ -128,6 +129,31 @@ impl BucketOwner {
 
     pub(crate) fn retain_quotas(&self, listed: &BTreeSet<BucketId>) {
         self.shards.iter().for_each(|shard| shard.lock().allocator.retain_quotas(listed));
+        for kind in [CapacityKind::Read, CapacityKind::Write] {
+            let is_there = |table| listed.contains(&BucketId::new(table, kind));
+            self.account(kind).lock().allocator.retain_claims(kind, is_there);
+        }
+    }
+
+    /// Records the account's quota; see [`Allocator::set_account_quota`].
+    pub fn set_account_quota(&self, kind: CapacityKind, quota: Option<Quota>, now: Timestamp) {
+        self.account(kind).lock().allocator.set_account_quota(kind, quota, now);
+    }
+
+    /// Records a table's claim on it; see [`Allocator::set_claim`].
+    pub fn set_claim(&self, table: TableId, kind: CapacityKind, claim: Claim) {
+        self.account(kind).lock().allocator.set_claim(table, kind, claim);
+    }
+
+    /// What operators see of the account's quota, if it is divided here.
+    #[must_use]
+    pub fn account_summary(&self, kind: CapacityKind) -> Option<AccountSummary> {
+        self.account(kind).lock().allocator.account(kind)
+    }
+
+    /// The shard in which all shares of the account are.
+    fn account(&self, kind: CapacityKind) -> &Mutex<Shard> {
+        self.shard_of(BucketId::at(Level::AccountShare, 0, kind))
     }
 
     pub(crate) fn shard_of(&self, bucket: BucketId) -> &Mutex<Shard> {
@@ -309,7 +335,7 @@ mod tests {
     use std::time::Duration;
 
     use admission::{GrantNumber, ReportEntry, ReportHeader};
-    use units::{MilliUnitsPerSecond, ProxyId, TableId};
+    use units::{MilliUnitsPerSecond, ProxyId};
 
     use super::*;
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use admission::{AllocatorConfig, BucketId, BucketState, Ring};
+use admission::{AllocatorConfig, BucketId, BucketState, CapacityKind, Level, Ring};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -75,8 +75,21 @@ impl GacService {
         for quota in &quotas.quotas {
             // What is asked for at the start may be old; what is pushed is news.
             let fresh = quota.fresh && from == QuotaSource::Push;
+            let claim = quota.claim();
             let (bucket, quota) = quota.parts();
             self.owner.set_quota(bucket, quota, fresh, now);
+            if bucket.level() == Level::Table {
+                self.owner.set_claim(bucket.table(), bucket.kind(), claim);
+            }
+        }
+        let accounts =
+            [(CapacityKind::Read, &quotas.account_read), (CapacityKind::Write, &quotas.account_write)];
+        for (kind, account) in accounts {
+            // A part of the quotas says nothing of what it does not contain.
+            if account.is_some() || quotas.complete {
+                let quota = account.as_ref().map(|quota| quota.parts().1);
+                self.owner.set_account_quota(kind, quota, now);
+            }
         }
         if quotas.complete {
             let listed: BTreeSet<BucketId> = quotas.quotas.iter().map(|quota| quota.parts().0).collect();
