@@ -34,8 +34,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use ::admission::{
-    Allowance, BucketId, CapacityKind, ChainRefusal, Lease, Level, OutagePolicy, PoolColour, Quota,
-    ReportHeader, Ring, StorageRefusal, Taken,
+    BucketId, CapacityKind, ChainRefusal, LeaseKeeper, Level, OutagePolicy, PoolColour, Quota, ReportHeader,
+    Ring, StorageRefusal, Taken,
 };
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
@@ -299,9 +299,11 @@ impl Admission {
             // Granted or not: what the local rate earned meanwhile may do.
             let _timely = tokio::time::timeout(until.since(clock::now()), granted).await;
             now = clock::now();
-            match self.take(ask, levels, now) {
-                Ok(taken) => return Ok(taken),
-                Err(again) => refusal = again,
+            if bucket.may_cover(ask.cost, now) {
+                match self.take(ask, levels, now) {
+                    Ok(taken) => return Ok(taken),
+                    Err(again) => refusal = again,
+                }
             }
         }
         Err(refusal)
@@ -368,8 +370,8 @@ impl Shared {
     }
 
     /// Proxies in the fleet, as far as this one knows; at least one.
-    fn proxies(&self) -> u64 {
-        u64::from(self.fleet.load(Ordering::Relaxed).max(self.config.expected_proxies).max(1))
+    fn proxies(&self) -> u32 {
+        self.fleet.load(Ordering::Relaxed).max(self.config.expected_proxies).max(1)
     }
 
     fn table_bucket(&self, table: &TableDescriptor, kind: CapacityKind, now: Timestamp) -> Arc<LocalBucket> {
@@ -406,14 +408,16 @@ impl Shared {
             return Arc::clone(&bucket);
         }
         let (subject, described, quota) = new();
-        let lease = first_lease(quota, self.proxies(), now);
+        let lease = LeaseKeeper::first_lease(quota, self.proxies(), now);
         let owner = self.owners.load().of(id).cloned();
         let new = NewBucket { id, subject, described, quota, lease, owner };
         let bucket =
             Arc::clone(&self.buckets.entry(id).or_insert_with(|| Arc::new(LocalBucket::new(new, now))));
         // The ring may have moved since the owner was looked up.
         bucket.move_to(self.owners.load().of(id));
-        tick::fall_back(self, &bucket, now);
+        if bucket.tend(self.proxies(), now) {
+            self.urge(&bucket);
+        }
         bucket
     }
 
@@ -494,21 +498,15 @@ impl Shared {
     }
 }
 
-/// The quota of a level that is only known to have one.
+/// The quota of a level that is only known to have one: until its owner tells it, nothing is admitted
+/// without asking, and while nobody can be asked, the table's quota is what limits.
 const UNKNOWN_QUOTA: Quota = Quota {
     rate: MilliUnitsPerSecond::new(0),
     burst: MilliUnits::ZERO,
     version: 0,
-    outage: OutagePolicy::Strict,
+    outage: OutagePolicy::Open,
     shadow: false,
 };
-
-/// What a proxy may use of a bucket that it has not been granted anything of: every member of the fleet
-/// may, and the owner keeps it reserved.
-fn first_lease(quota: Quota, proxies: u64, now: Timestamp) -> Lease {
-    let Allowance { rate, depth } = Allowance::base(quota, u32::try_from(proxies).unwrap_or(u32::MAX));
-    Lease { rate, cap: depth, expires: now, safe_rate: rate }
-}
 
 /// Why the bucket refused.
 fn cause(bucket: &LocalBucket, now: Timestamp) -> Cause {

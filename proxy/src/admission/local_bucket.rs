@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ::admission::{
-    AtomicTokenBucket, BucketId, Grant, Lease, LeaseKeeper, Level, Mode, PoolColour, Quota, ReportEntry,
+    AtomicTokenBucket, BucketId, Contact, Grant, Lease, LeaseKeeper, Level, Mode, PoolColour, Quota,
+    ReportEntry,
 };
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use units::{MilliUnits, MilliUnitsPerSecond, Timestamp};
+use units::{MilliUnits, Timestamp};
 
 use super::described::Described;
 use super::explanation::Layer;
@@ -58,12 +59,10 @@ pub(super) struct LocalBucket {
     used_at: AtomicU64,
     /// 0: never.
     granted_at: AtomicU64,
-    /// Direct mode: nothing will be there until then.
-    dry_until: AtomicU64,
+    /// Nobody answers: it refills at its part of the quota.
+    falls_back: AtomicBool,
     granted: Notify,
     waiting: AtomicUsize,
-    /// What those who wait need together.
-    awaited: AtomicU64,
 }
 
 /// What a bucket is made with.
@@ -93,7 +92,7 @@ impl Place<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.bucket.awaited.fetch_sub(self.needs.get(), Ordering::Relaxed);
+        self.bucket.tokens.stop_waiting(self.needs);
         self.bucket.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -118,10 +117,9 @@ impl LocalBucket {
             in_flight: AtomicBool::new(false),
             used_at: AtomicU64::new(now.as_nanos()),
             granted_at: AtomicU64::new(0),
-            dry_until: AtomicU64::new(0),
+            falls_back: AtomicBool::new(false),
             granted: Notify::new(),
             waiting: AtomicUsize::new(0),
-            awaited: AtomicU64::new(0),
         };
         // From nothing: what is counted until the first second is over shows in it.
         bucket.meter.tick(now);
@@ -226,26 +224,24 @@ impl LocalBucket {
 
     /// How long the owner has said that nothing will be there.
     pub(super) fn dry_for(&self, now: Timestamp) -> Duration {
-        Timestamp::from_nanos(self.dry_until.load(Ordering::Relaxed)).since(now)
+        self.tokens.dry_until().since(now)
     }
 
-    /// A place to wait in for the next grant, unless that will bring nothing or too many wait: the pool
-    /// is known to be dry, and the lease is about the equal part of one of `proxies` already.
-    pub(super) fn place(&self, needs: MilliUnits, proxies: u64, now: Timestamp) -> Option<Place<'_>> {
-        if self.is_hopeless(proxies, now) {
+    /// A place to wait in for the next grant, unless that will bring nothing or too many wait: nobody can
+    /// be asked, or the pool is known to be dry, and the lease is about the equal part of one of `proxies`
+    /// already.
+    pub(super) fn place(&self, needs: MilliUnits, proxies: u32, now: Timestamp) -> Option<Place<'_>> {
+        if self.is_hopeless(proxies, now) || !self.tokens.wait_for(needs, now) {
             return None;
         }
-        let waiting = self.waiting.fetch_add(1, Ordering::Relaxed);
-        self.awaited.fetch_add(needs.get(), Ordering::Relaxed);
         // Given back also when it was one too many.
         let place = Place { bucket: self, needs };
-        (waiting < MAX_WAITING).then_some(place)
+        (self.waiting.fetch_add(1, Ordering::Relaxed) < MAX_WAITING).then_some(place)
     }
 
-    fn is_hopeless(&self, proxies: u64, now: Timestamp) -> bool {
-        // Nobody answers: what the local rate earns is all there is.
-        if self.owner.load().as_ref().is_none_or(|owner| owner.is_silent(now)) || !self.dry_for(now).is_zero()
-        {
+    fn is_hopeless(&self, proxies: u32, now: Timestamp) -> bool {
+        let can_ask = self.owner.load().as_ref().is_some_and(|owner| owner.can_be_asked(now));
+        if !can_ask || self.falls_back.load(Ordering::Relaxed) {
             return true;
         }
         if self.mode() == Mode::Direct {
@@ -254,11 +250,17 @@ impl LocalBucket {
         match self.pool() {
             PoolColour::Unknown | PoolColour::Comfortable | PoolColour::Scarce => false,
             PoolColour::Dry => {
-                let part = self.quota().rate.get() / proxies.max(1);
+                let part = self.quota().rate.get() / u64::from(proxies.max(1));
                 let has_its_part = self.tokens.rate_at(now).get() >= part / 10 * 9;
                 has_its_part && now.since(self.granted_at()) <= COLOUR_HOLDS
             }
         }
+    }
+
+    /// Whether another attempt is worth its while: a failed one counts as refused.
+    pub(super) fn may_cover(&self, cost: MilliUnits, now: Timestamp) -> bool {
+        self.tokens.refill(now);
+        self.tokens.level() >= cost.min(self.tokens.cap()).max(MilliUnits::new(1))
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -276,15 +278,21 @@ impl LocalBucket {
 
     /// Whether to report it now. One report of it is under way at a time.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        if self.in_flight.load(Ordering::Relaxed) || now.since(self.last_used()) > REPORTED_FOR {
-            return false;
-        }
-        self.asks_at_once() || self.keeper.lock().is_due(&self.tokens, now)
+        !self.in_flight.load(Ordering::Relaxed)
+            && self.is_in_use(now)
+            && self.keeper.lock().is_due(&self.tokens, now)
     }
 
-    /// Somebody waits, and no lease will help: before the first grant, and in direct mode.
-    fn asks_at_once(&self) -> bool {
-        self.waiting() > 0 && (self.mode() == Mode::Direct || self.pool() == PoolColour::Unknown)
+    /// Looks after a lease that has run out. Whether to report it now.
+    pub(super) fn tend(&self, fleet: u32, now: Timestamp) -> bool {
+        if !self.is_in_use(now) {
+            return false;
+        }
+        let heard_at = self.owner.load().as_ref().map_or(Timestamp::default(), |owner| owner.heard_at());
+        let mut keeper = self.keeper.lock();
+        keeper.tend(&self.tokens, Contact { heard_at, fleet }, now);
+        self.falls_back.store(keeper.falls_back(), Ordering::Relaxed);
+        !self.in_flight.load(Ordering::Relaxed) && keeper.is_due(&self.tokens, now)
     }
 
     /// Whether little is left of what it may hold.
@@ -300,22 +308,15 @@ impl LocalBucket {
         Some(self.report(now))
     }
 
-    /// What to report.
-    pub(super) fn report(&self, now: Timestamp) -> ReportEntry {
+    fn report(&self, now: Timestamp) -> ReportEntry {
         // Before the levels are read: what runs low after this is urgent again.
         self.urgent.store(false, Ordering::Relaxed);
-        let mut entry = self.keeper.lock().report(&self.tokens, now);
-        let awaited = MilliUnits::new(self.awaited.load(Ordering::Relaxed));
-        entry.need = entry.need.max(awaited.saturating_sub(entry.held));
-        entry
+        self.keeper.lock().report(&self.tokens, now)
     }
 
     /// The last report: everything that it holds goes home, and nothing is admitted any more.
     pub(super) fn leave(&self, now: Timestamp) -> ReportEntry {
-        let nothing = MilliUnitsPerSecond::new(0);
-        let lease = Lease { rate: nothing, cap: MilliUnits::ZERO, expires: now, safe_rate: nothing };
-        self.tokens.renew(lease, MilliUnits::ZERO, now);
-        self.report(now)
+        self.keeper.lock().leave(&self.tokens, now)
     }
 
     /// The report was answered, or lost.
@@ -333,22 +334,12 @@ impl LocalBucket {
         if accepted {
             self.pool.store(grant.pool as u8, Ordering::Relaxed);
             self.mode.store(grant.mode as u8, Ordering::Relaxed);
-            self.dry_until.store((now + grant.dry_for).as_nanos(), Ordering::Relaxed);
+            self.falls_back.store(false, Ordering::Relaxed);
             self.granted_at.store(now.as_nanos(), Ordering::Relaxed);
             self.enforce(grant.quota);
             self.granted.notify_waiters();
         }
         accepted
-    }
-
-    /// Nobody has leased it, and its owner has been silent for longer than any lease may hold: its equal
-    /// part of the quota, without end.
-    pub(super) fn fall_back(&self, part: MilliUnitsPerSecond, now: Timestamp) {
-        if self.tokens.rate_at(now) != part {
-            let cap = ::admission::local_depth(part);
-            let lease = Lease { rate: part, cap, expires: now, safe_rate: part };
-            self.tokens.renew(lease, MilliUnits::ZERO, now);
-        }
     }
 
     /// Whether any owner has granted anything yet.
@@ -382,7 +373,8 @@ impl LocalBucket {
             cap: self.tokens.cap(),
             rate: self.tokens.rate_at(now),
             lease_age: self.lease_age(now),
-            lease_expired: now > self.tokens.lease_expires(),
+            lease_expired: self.falls_back.load(Ordering::Relaxed)
+                || (self.was_granted() && now > self.tokens.lease_expires()),
             mode: self.mode(),
             pool: self.pool(),
         }

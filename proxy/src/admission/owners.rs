@@ -2,7 +2,7 @@
 //! each server.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::admission::{BucketId, Ring};
@@ -16,9 +16,8 @@ use super::local_bucket::LocalBucket;
 /// Servers of a ring that a proxy connects to. A longer list is not believed.
 pub(super) const MAX_SERVERS: usize = 256;
 
-/// An owner that has not answered for so long can have no lease out that still holds: the leases' time
-/// (10 s), the clocks' drift and a margin.
-const SILENT_AFTER: Duration = Duration::from_millis(11_000);
+/// A server that has not answered for so long, and to which there is no connection, is not waited for.
+const GONE_AFTER: Duration = Duration::from_secs(1);
 
 /// The ring of one epoch, and a link to each of its servers.
 #[derive(Debug)]
@@ -38,8 +37,9 @@ pub(super) struct Link {
     pub(super) wake: Notify,
     /// Cancelled when the ring has moved on without this server.
     pub(super) gone: CancellationToken,
-    /// When the server answered last, or when the link was made.
-    answered_at: AtomicU64,
+    /// When the last message was sent that the server answered, or when the link was made.
+    heard_at: AtomicU64,
+    connected: AtomicBool,
 }
 
 impl Owners {
@@ -72,7 +72,8 @@ impl Link {
             urgent: Mutex::default(),
             wake: Notify::new(),
             gone: CancellationToken::new(),
-            answered_at: AtomicU64::new(now.as_nanos()),
+            heard_at: AtomicU64::new(now.as_nanos()),
+            connected: AtomicBool::new(false),
         }
     }
 
@@ -86,13 +87,22 @@ impl Link {
         list.append(&mut self.urgent.lock());
     }
 
-    pub(super) fn answered(&self, now: Timestamp) {
-        self.answered_at.store(now.as_nanos(), Ordering::Relaxed);
+    /// The server answered what was sent then.
+    pub(super) fn heard(&self, asked_at: Timestamp) {
+        self.heard_at.fetch_max(asked_at.as_nanos(), Ordering::Relaxed);
     }
 
-    /// Whether the server has been silent for longer than any lease of its may hold.
-    pub(super) fn is_silent(&self, now: Timestamp) -> bool {
-        now.since(Timestamp::from_nanos(self.answered_at.load(Ordering::Relaxed))) > SILENT_AFTER
+    pub(super) fn heard_at(&self) -> Timestamp {
+        Timestamp::from_nanos(self.heard_at.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_connected(&self, connected: bool) {
+        self.connected.store(connected, Ordering::Relaxed);
+    }
+
+    /// Whether an answer can be hoped for in a moment.
+    pub(super) fn can_be_asked(&self, now: Timestamp) -> bool {
+        self.connected.load(Ordering::Relaxed) || now.since(self.heard_at()) < GONE_AFTER
     }
 }
 

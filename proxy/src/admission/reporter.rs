@@ -115,7 +115,9 @@ impl Reporter {
 
     fn report_what_is_due(&mut self, now: Timestamp) {
         self.link.take_urgent(&mut self.urgent);
-        if now < self.pause_until || !self.connection.is_connected() {
+        let connected = self.connection.is_connected();
+        self.link.set_connected(connected);
+        if now < self.pause_until || !connected {
             return;
         }
         while self.reports < REPORTS_IN_FLIGHT {
@@ -203,7 +205,7 @@ impl Reporter {
         };
         metrics.reports_answered.increment(1);
         self.metrics.sync.record(now.since(asked_at));
-        self.link.answered(now);
+        self.link.heard(asked_at);
         for grant in grants {
             let bucket = reported.get(&grant.bucket);
             let accepted = bucket.is_some_and(|bucket| bucket.apply(&grant, asked_at, now));

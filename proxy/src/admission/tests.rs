@@ -246,19 +246,19 @@ async fn without_any_server_a_proxy_admits_its_equal_part() {
     let proxy = alone(2);
     let (client, table) = (Client::of(&proxy), provisioned(1, 1, 100, 100));
     let now = clock::now();
-    let admitted = (0..100).filter(|_| client.admit_at(&table, READ, units(1), now).is_ok()).count();
-    // A quarter of a second of half the quota.
-    assert_eq!(admitted, 12);
+    let admitted = (0..200).filter(|_| client.admit_at(&table, READ, units(1), now).is_ok()).count();
+    // A hundredth of the burst (300 s of the rate), by two; from then on, half the rate.
+    assert_eq!(admitted, 150);
     let refusal = client.admit_at(&table, READ, units(1), now).expect_err("nothing is left");
     assert_eq!((refusal.cause, refusal.layer), (Cause::Share, Layer::Table));
-    assert_eq!(refusal.retry_after, Duration::from_millis(10));
+    assert_eq!(refusal.retry_after, Duration::from_millis(20));
     assert!(client.admit_at(&table, WRITE, units(1), now).is_ok(), "the other kind is another bucket");
 }
 
 #[tokio::test]
 async fn refunds_return_and_late_charges_are_owed() {
     let proxy = alone(1);
-    let (client, table) = (Client::of(&proxy), provisioned(1, 1, 16, 16));
+    let (client, table) = (Client::of(&proxy), with_quota(1, 1, 16, 400));
     let now = clock::now();
     let permit = client.admit_at(&table, READ, units(4), now).expect("four units are there");
     assert!(client.admit_at(&table, READ, units(1), now).is_err());
@@ -436,7 +436,7 @@ async fn a_burst_that_the_pool_covers_is_admitted_without_a_retry() {
 #[tokio::test]
 async fn a_request_that_nobody_can_help_is_refused_without_a_wait() {
     let proxy = alone(1);
-    let (client, table) = (Client::of(&proxy), provisioned(1, 1, 4, 4));
+    let (client, table) = (Client::of(&proxy), with_quota(1, 1, 4, 400));
     assert!(client.admit(&table, WRITE, units(4)).is_ok());
 
     let mut refused = Box::pin(client.admit_patiently(&table, units(4)));
@@ -491,7 +491,7 @@ async fn a_shadow_quota_counts_and_admits() {
 #[tokio::test]
 async fn a_refusal_is_explained_with_every_level_that_was_checked() {
     let proxy = alone(1);
-    let (client, table) = (Client::named(&proxy, "shop"), provisioned(1, 1, 4, 4));
+    let (client, table) = (Client::named(&proxy, "shop"), with_quota(1, 1, 4, 400));
     assert!(client.admit(&table, WRITE, units(4)).is_ok());
     let why = client.explained(&table, units(2)).await.expect_err("four were there");
     assert_eq!(
@@ -502,7 +502,7 @@ async fn a_refusal_is_explained_with_every_level_that_was_checked() {
     assert_eq!((why.cost, why.proxy), (2.0, 1));
     let [level] = &why.levels[..] else { panic!("{why:?}") };
     assert!(level.refused && !level.shadow);
-    assert_eq!((level.quota_rate, level.quota_burst, level.quota_version), (4.0, 1200.0, 1));
+    assert_eq!((level.quota_rate, level.quota_burst, level.quota_version), (4.0, 400.0, 1));
     assert!(level.level < 1.0 && level.leased_rate == 4.0, "{level:?}");
     assert!(why.retry_after_ms.is_some_and(|millis| millis <= 500), "{why:?}");
     assert!(!why.verdict.is_empty());
@@ -514,7 +514,7 @@ async fn a_refusal_is_explained_with_every_level_that_was_checked() {
 #[tokio::test]
 async fn a_storage_nodes_refusal_gives_everything_back_and_is_explained() {
     let proxy = alone(1);
-    let (client, table) = (Client::of(&proxy), provisioned(1, 1, 4, 4));
+    let (client, table) = (Client::of(&proxy), with_quota(1, 1, 4, 400));
     let permit = client.admit(&table, WRITE, units(4)).expect("four units are there");
     let id = client.ids.next();
     let refusal = ::admission::StorageRefusal {

@@ -1,11 +1,11 @@
-//! The task that looks at all buckets: for reports that are due, ten times a second; for what `weir top` and
+//! The task that looks at all buckets: for leases that ran out and reports that are due, ten times a second; for what `weir top` and
 //! the metrics show, once a second.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::admission::CapacityKind;
-use units::{MilliUnits, MilliUnitsPerSecond, Timestamp};
+use units::{MilliUnits, Timestamp};
 use wire::clock;
 
 use super::Shared;
@@ -23,8 +23,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(LOOK).await;
         let now = clock::now();
+        let fleet = shared.proxies();
         for bucket in &shared.buckets {
-            if bucket.is_due(now) {
+            if bucket.tend(fleet, now) {
                 shared.urge(bucket.value());
             }
         }
@@ -49,7 +50,6 @@ fn count(shared: &Shared, now: Timestamp) {
     for bucket in &shared.buckets {
         bucket.meter.tick(now);
         sums.add(&bucket, now);
-        fall_back(shared, &bucket, now);
         if bucket.is_forgotten(now) {
             forgotten.push(bucket.id);
         }
@@ -59,15 +59,6 @@ fn count(shared: &Shared, now: Timestamp) {
     }
     shared.principals.tick(now);
     sums.show(shared);
-}
-
-/// A bucket without a lease, whose owner nobody can reach, gets its equal part of the quota.
-pub(super) fn fall_back(shared: &Shared, bucket: &LocalBucket, now: Timestamp) {
-    let unreachable = bucket.owner().is_none_or(|owner| owner.is_silent(now));
-    if unreachable && !bucket.was_granted() {
-        let part = MilliUnitsPerSecond::new(bucket.quota().rate.get() / shared.proxies());
-        bucket.fall_back(part, now);
-    }
 }
 
 impl Sums {
