@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn what_a_shadow_did_not_give_is_not_given_back_to_it() {
         let (table, shadow) = (bucket(10, 5), bucket(10, 1));
-        shadow.charge(units(1));
+        shadow.take(units(1), at(0)).expect("it has one");
         let chain = Chain::default().then(&table, false).then(&shadow, true);
         let taken = chain.take(units(1), at(0)).expect("shadows refuse nothing");
         chain.refund(taken, units(1));
@@ -237,7 +237,8 @@ mod tests {
             depths in prop::collection::vec(1..20_u64, 1..=MAX_LEVELS),
             costs in prop::collection::vec(1..6_u64, 1..60),
         ) {
-            let buckets: Vec<_> = depths.iter().map(|depth| bucket(0, *depth)).collect();
+            // A rate of a milli-unit: only a leased rate may leave a debt.
+            let buckets: Vec<_> = depths.iter().map(|depth| bucket(1, *depth)).collect();
             let chain = buckets.iter().fold(Chain::default(), |chain, level| chain.then(level, false));
             let mut left = depths.clone();
             for cost in costs {

@@ -1,11 +1,14 @@
-//! A proxy's side of one bucket's lease: when to report, what to report, which grants to accept.
+//! A proxy's side of one bucket's lease: when to report, what to report, which grants to accept, and what
+//! to use when nobody answers.
 
 use std::time::Duration;
 
 use units::{MilliUnits, MilliUnitsPerSecond, Timestamp};
 
-use crate::lease::{BucketId, Grant, GrantNumber, PoolColour, Quota, ReportEntry};
-use crate::token_bucket::{AtomicTokenBucket, BucketCounters, Lease};
+use crate::allocator::certainly_ended;
+use crate::allowance::Allowance;
+use crate::lease::{BucketId, Grant, GrantNumber, Mode, OutagePolicy, PoolColour, Quota, ReportEntry};
+use crate::token_bucket::{AtomicTokenBucket, BucketCounters, Lease, local_depth};
 
 /// No early report follows another within this.
 const MIN_REPORT_GAP: Duration = Duration::from_millis(100);
@@ -17,6 +20,27 @@ const NEED_HORIZON: Duration = Duration::from_secs(1);
 const MOVED_PERCENT: u64 = 35;
 /// … and by more than this: small tables' rates jump all the time.
 const MOVED_AT_LEAST: MilliUnitsPerSecond = MilliUnitsPerSecond::from_units(2);
+/// How long a lease may hold that no grant has named yet: the usual one.
+const USUAL_TTL: Duration = Duration::from_secs(10);
+/// A lease that was not renewed for so long is given up, although the owner is there: before the owner
+/// forgets it.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(60);
+/// In direct mode a proxy that has nothing to ask reports only so often.
+const DIRECT_INTERVAL: Duration = Duration::from_secs(30);
+/// A report that was not answered within this was lost.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+/// A rate and a cap without end: the outage policy `open`.
+const UNLIMITED: u64 = 1_000_000_000_000;
+
+/// What a proxy knows of a bucket's owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// When the last message was sent that the owner answered, whatever it said; when the proxy began to
+    /// ask it, if it never has.
+    pub heard_at: Timestamp,
+    /// Proxies in the fleet: the configured number, or what an owner last said, if that is more.
+    pub fleet: u32,
+}
 
 /// Keeps one local bucket's lease.
 #[derive(Clone, Debug)]
@@ -24,46 +48,66 @@ pub struct LeaseKeeper {
     bucket: BucketId,
     quota: Quota,
     accepted: GrantNumber,
+    mode: Mode,
     pool: PoolColour,
     interval: Duration,
+    ttl: Duration,
     reported_at: Option<Timestamp>,
+    granted_at: Timestamp,
     reported: BucketCounters,
     offered_rate: MilliUnitsPerSecond,
     /// The owner waits for this: a decrease is in use, or a stream came up anew.
     awaited: bool,
+    /// What the owner counts for this proxy once it is out of reach.
+    safe_rate: MilliUnitsPerSecond,
+    /// A report is under way: in direct mode one at a time.
+    asking: bool,
+    /// Nobody answers: it refills at its part of the quota.
+    falls_back: bool,
+    leaving: bool,
 }
 
 impl LeaseKeeper {
     /// A keeper that has reported and accepted nothing yet.
     #[must_use]
-    pub fn new(bucket: BucketId, quota: Quota) -> Self {
+    pub const fn new(bucket: BucketId, quota: Quota) -> Self {
         Self {
             bucket,
             quota,
-            accepted: GrantNumber::default(),
+            accepted: GrantNumber { epoch: units::Epoch::new(0), sequence: 0 },
+            mode: Mode::Untracked,
             pool: PoolColour::Unknown,
             interval: FIRST_INTERVAL,
+            ttl: USUAL_TTL,
             reported_at: None,
-            reported: BucketCounters::default(),
-            offered_rate: MilliUnitsPerSecond::default(),
+            granted_at: Timestamp::from_nanos(0),
+            reported: BucketCounters {
+                admitted: MilliUnits::ZERO,
+                throttled: MilliUnits::ZERO,
+                returned: MilliUnits::ZERO,
+            },
+            offered_rate: MilliUnitsPerSecond::new(0),
             awaited: false,
+            safe_rate: MilliUnitsPerSecond::new(0),
+            asking: false,
+            falls_back: false,
+            leaving: false,
         }
     }
 
-    /// What a proxy may use before its first grant, when `proxies` share the quota: an equal part of the
-    /// rate for `ttl`, which is also what it falls back to. All proxies together stay within the rate, and
-    /// their first tokens within a quarter of a second of it (or four units each).
+    /// What a member of a fleet of `proxies` may use before its first grant: the allowance that the owner
+    /// reserves for everybody.
     #[must_use]
-    pub fn first_lease(quota: Quota, proxies: u64, ttl: Duration, now: Timestamp) -> Lease {
-        let part = MilliUnitsPerSecond::new(quota.rate.get() / proxies.max(1));
-        let cap = crate::token_bucket::local_depth(part);
-        Lease { rate: part, cap, expires: now + ttl, safe_rate: part }
+    pub fn first_lease(quota: Quota, proxies: u32, now: Timestamp) -> Lease {
+        let Allowance { rate, depth } = Allowance::base(quota, proxies);
+        Lease { rate, cap: depth, expires: now, safe_rate: rate }
     }
 
     /// The quota as the proxy knows it; an older version than the known one is ignored.
     pub fn learn_quota(&mut self, quota: Quota) {
         if quota.version > self.quota.version {
             self.quota = quota;
+            self.awaited = true;
         }
     }
 
@@ -79,39 +123,91 @@ impl LeaseKeeper {
         self.pool
     }
 
+    /// How tokens reach the bucket.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The newest grant.
+    #[must_use]
+    pub const fn accepted(&self) -> GrantNumber {
+        self.accepted
+    }
+
     /// Whether any owner has granted anything yet.
     #[must_use]
     pub fn has_lease(&self) -> bool {
         self.accepted > GrantNumber::default()
     }
 
+    /// Whether nobody answers, so that it refills at its part of the quota.
+    #[must_use]
+    pub const fn falls_back(&self) -> bool {
+        self.falls_back
+    }
+
+    /// Looks after a lease that has run out; to be called every tenth of a second or so, and before
+    /// [`Self::is_due`]. While the owner answers somebody, the bucket waits for its grant with what is
+    /// certainly its own; when the owner has been silent for longer than any lease, the quota's outage
+    /// policy says what it refills at.
+    pub fn tend(&mut self, bucket: &AtomicTokenBucket, contact: Contact, now: Timestamp) {
+        if self.leaving {
+            return;
+        }
+        let silent = now.since(contact.heard_at) > certainly_ended(self.ttl.min(USUAL_TTL));
+        let expired = now >= bucket.lease_expires();
+        if silent && (expired || self.mode != Mode::Leased) {
+            self.fall_back(bucket, contact.fleet, now);
+        } else if !silent && self.falls_back {
+            // The owner is back: what it counts for this proxy goes on until the next grant.
+            self.awaited = true;
+            self.falls_back = false;
+        } else if !silent && self.gave_up(bucket, now) {
+            let base = Allowance::base(self.quota, contact.fleet);
+            let rate = base.rate.min(bucket.rate_at(now));
+            let cap = base.depth.min(bucket.cap());
+            let lease = Lease { rate, cap, expires: now, safe_rate: rate };
+            if bucket.rate_at(now) != rate || bucket.cap() != cap {
+                bucket.renew_as(lease, MilliUnits::ZERO, false, now);
+            }
+        }
+    }
+
     /// Whether to report now: the interval is over, a decrease waits for its acknowledgement, or, a while
     /// after the last report, demand moved or tokens run low while the pool has some.
     #[must_use]
     pub fn is_due(&self, bucket: &AtomicTokenBucket, now: Timestamp) -> bool {
-        let Some(reported_at) = self.reported_at else { return true };
+        let Some(reported_at) = self.reported_at else {
+            // An allowance that suffices needs no owner.
+            return self.awaited || !self.suffices(bucket);
+        };
         let elapsed = now.since(reported_at);
-        if self.awaited || elapsed >= self.interval {
+        if self.awaited {
             return true;
         }
-        if elapsed < MIN_REPORT_GAP {
-            return false;
+        match self.mode {
+            Mode::Untracked => self.is_due_untracked(bucket, elapsed),
+            Mode::Direct => self.is_due_direct(bucket, elapsed, now),
+            Mode::Leased => elapsed >= self.interval || self.is_due_early(bucket, elapsed, now),
         }
-        let counters = bucket.counters();
-        let runs_low =
-            bucket.level().get() < bucket.cap().get() / 4 || counters.throttled > self.reported.throttled;
-        let wanted = counters.offered() > self.reported.offered();
-        (self.pool != PoolColour::Dry && wanted && runs_low) || self.has_moved(counters, elapsed)
     }
 
-    /// Reports at the next opportunity: the owner may have changed.
+    /// Reports at the next opportunity: the owner may have changed, or the last report was lost.
     pub const fn report_anew(&mut self) {
-        self.awaited = true;
+        self.asking = false;
+        if self.reported_at.is_some() || self.accepted.sequence > 0 {
+            self.awaited = true;
+        }
     }
 
     /// What to report; notes that it was reported.
     pub fn report(&mut self, bucket: &AtomicTokenBucket, now: Timestamp) -> ReportEntry {
         bucket.refill(now);
+        if self.mode == Mode::Direct && self.is_idle(bucket, now) {
+            // What nobody wants goes home.
+            self.hold_nothing(bucket, now);
+        }
         let counters = bucket.counters();
         let elapsed = self.reported_at.map_or(FIRST_INTERVAL, |at| now.since(at).max(MIN_REPORT_GAP));
         self.offered_rate = rate_of(counters.offered().saturating_sub(self.reported.offered()), elapsed);
@@ -130,7 +226,17 @@ impl LeaseKeeper {
         self.reported = counters;
         self.reported_at = Some(now);
         self.awaited = false;
+        self.asking = true;
         entry
+    }
+
+    /// The last report: everything that the bucket holds goes home, and it admits nothing any more.
+    pub fn leave(&mut self, bucket: &AtomicTokenBucket, now: Timestamp) -> ReportEntry {
+        self.leaving = true;
+        let nothing = MilliUnitsPerSecond::new(0);
+        let lease = Lease { rate: nothing, cap: MilliUnits::ZERO, expires: now, safe_rate: nothing };
+        bucket.renew_as(lease, MilliUnits::ZERO, false, now);
+        ReportEntry { need: MilliUnits::ZERO, ..self.report(bucket, now) }
     }
 
     /// Accepts a grant if it is newer than all before it, and refills by it from `now` on. Its ttl runs
@@ -143,28 +249,96 @@ impl LeaseKeeper {
         asked_at: Timestamp,
         now: Timestamp,
     ) -> bool {
-        if grant.bucket != self.bucket || !accepts_only_newer(self.accepted, grant.number) {
+        if self.leaving || grant.bucket != self.bucket || !accepts_only_newer(self.accepted, grant.number) {
             return false;
         }
-        self.awaited = grant.rate < bucket.rate_at(now);
+        let becomes_untracked = grant.mode == Mode::Untracked && self.mode == Mode::Leased;
+        self.awaited = grant.rate < bucket.rate_at(now) || becomes_untracked;
         let lease = Lease {
             rate: grant.rate,
             cap: grant.cap,
             expires: asked_at + grant.ttl,
-            safe_rate: grant.safe_rate,
+            // More than it was leased it uses only while nobody answers: see `fall_back`.
+            safe_rate: grant.safe_rate.min(grant.rate),
         };
-        bucket.renew(lease, grant.tokens, now);
+        let tokens = grant.tokens;
+        bucket.renew_as(lease, tokens, grant.mode == Mode::Leased && grant.rate.get() > 0, now);
+        bucket.set_dry_until(now + grant.dry_for);
         self.accepted = grant.number;
+        self.mode = grant.mode;
         self.pool = grant.pool;
         self.interval = grant.next_report;
+        self.ttl = grant.ttl;
+        self.granted_at = now;
+        self.safe_rate = grant.safe_rate;
+        self.asking = false;
+        self.falls_back = false;
+        if grant.quota.version > self.quota.version {
+            self.quota = grant.quota;
+        }
         true
     }
 
+    /// Untracked: nothing is said while the allowance suffices.
+    fn is_due_untracked(&self, bucket: &AtomicTokenBucket, elapsed: Duration) -> bool {
+        elapsed >= MIN_REPORT_GAP && !self.suffices(bucket)
+    }
+
+    fn suffices(&self, bucket: &AtomicTokenBucket) -> bool {
+        bucket.awaited() == MilliUnits::ZERO
+            && bucket.counters().throttled == self.reported.throttled
+            && bucket.level().get() >= bucket.cap().get() / 4
+            && bucket.cap() > MilliUnits::ZERO
+    }
+
+    /// Direct: somebody waits, tokens were used (which frees their place at the owner), or nobody uses
+    /// those that are there.
+    fn is_due_direct(&self, bucket: &AtomicTokenBucket, elapsed: Duration, now: Timestamp) -> bool {
+        if self.asking && elapsed < ANSWERED_WITHIN {
+            return false;
+        }
+        let counters = bucket.counters();
+        if bucket.awaited() > bucket.level() {
+            return now >= bucket.dry_until();
+        }
+        let used_up = bucket.level() == MilliUnits::ZERO || self.pool != PoolColour::Comfortable;
+        if used_up && counters.admitted > self.reported.admitted {
+            return true;
+        }
+        let refused = counters.throttled > self.reported.throttled;
+        elapsed >= DIRECT_INTERVAL
+            || self.is_idle(bucket, now)
+            || refused && elapsed >= MIN_REPORT_GAP && now >= bucket.dry_until()
+    }
+
+    /// Whether tokens lie here that nobody has wanted for an interval.
+    fn is_idle(&self, bucket: &AtomicTokenBucket, now: Timestamp) -> bool {
+        bucket.level() > MilliUnits::ZERO
+            && bucket.awaited() == MilliUnits::ZERO
+            && now.since(self.granted_at) >= self.interval
+    }
+
+    fn is_due_early(&self, bucket: &AtomicTokenBucket, elapsed: Duration, now: Timestamp) -> bool {
+        if elapsed < MIN_REPORT_GAP {
+            return false;
+        }
+        let counters = bucket.counters();
+        let runs_low = bucket.level().get() < bucket.cap().get() / 4
+            || counters.throttled > self.reported.throttled
+            || bucket.awaited() > MilliUnits::ZERO;
+        let wanted = counters.offered() > self.reported.offered() || bucket.awaited() > MilliUnits::ZERO;
+        (self.pool != PoolColour::Dry && wanted && runs_low && now >= bucket.dry_until())
+            || self.has_moved(counters, elapsed)
+    }
+
     fn need(&self, bucket: &AtomicTokenBucket, rate: MilliUnitsPerSecond) -> MilliUnits {
+        // A request larger than all that the bucket could earn soon must be able to pass, too.
+        let largest = bucket.take_largest_refused().max(bucket.awaited()).saturating_sub(bucket.level());
+        if self.mode == Mode::Direct {
+            return largest;
+        }
         let wanted = self.offered_rate.earned_in(NEED_HORIZON) + bucket.debt();
         let covered = rate.earned_in(NEED_HORIZON) + bucket.level();
-        // A request larger than all that the bucket could earn soon must be able to pass, too.
-        let largest = bucket.take_largest_refused().saturating_sub(bucket.level());
         wanted.saturating_sub(covered).max(largest)
     }
 
@@ -174,6 +348,49 @@ impl LeaseKeeper {
         let difference = offered.abs_diff(before);
         difference > MOVED_AT_LEAST.get()
             && difference.saturating_mul(100) > before.saturating_mul(MOVED_PERCENT)
+    }
+
+    fn hold_nothing(&self, bucket: &AtomicTokenBucket, now: Timestamp) {
+        let lease = Lease {
+            rate: bucket.rate_at(now),
+            cap: MilliUnits::ZERO,
+            expires: bucket.lease_expires(),
+            safe_rate: bucket.rate_at(now),
+        };
+        bucket.renew_as(lease, MilliUnits::ZERO, false, now);
+    }
+
+    /// A tracked proxy that nothing renewed for long: the owner is about to forget it.
+    fn gave_up(&self, bucket: &AtomicTokenBucket, now: Timestamp) -> bool {
+        match self.mode {
+            Mode::Leased => now.since(bucket.lease_expires()) >= GIVEN_UP_AFTER && self.has_lease(),
+            Mode::Untracked => self.has_lease() && now >= bucket.lease_expires(),
+            // It has no rate that could be forgotten.
+            Mode::Direct => false,
+        }
+    }
+
+    /// Nobody answers.
+    fn fall_back(&mut self, bucket: &AtomicTokenBucket, fleet: u32, now: Timestamp) {
+        if self.falls_back {
+            return;
+        }
+        let part = MilliUnitsPerSecond::new(self.quota.rate.get() / u64::from(fleet.max(1)));
+        let leased = self.has_lease() && self.mode == Mode::Leased;
+        let rate = match (self.quota.outage, self.mode) {
+            (OutagePolicy::Open, _) => MilliUnitsPerSecond::new(UNLIMITED),
+            // What the owner counts for it.
+            (_, Mode::Leased) if leased => bucket.rate_at(now),
+            (_, Mode::Direct) => self.safe_rate.min(part),
+            _ => part,
+        };
+        // What it may hold stays what was granted; a rate without a grant has a local depth.
+        let keeps = leased && self.quota.outage != OutagePolicy::Open;
+        let cap = if keeps { bucket.cap() } else { local_depth(rate).max(bucket.cap()) };
+        let lease = Lease { rate, cap, expires: now, safe_rate: rate };
+        bucket.renew_as(lease, MilliUnits::ZERO, true, now);
+        bucket.set_dry_until(now);
+        self.falls_back = true;
     }
 }
 
@@ -189,97 +406,4 @@ fn rate_of(amount: MilliUnits, elapsed: Duration) -> MilliUnitsPerSecond {
 }
 
 #[cfg(test)]
-mod tests {
-    use units::{Epoch, TableId};
-
-    use super::*;
-    use crate::lease::{CapacityKind, Mode};
-
-    const TTL: Duration = Duration::from_secs(10);
-
-    fn at(millis: u64) -> Timestamp {
-        Timestamp::from_nanos(millis * 1_000_000)
-    }
-
-    fn keeper() -> (LeaseKeeper, AtomicTokenBucket) {
-        let quota = Quota::with_usual_burst(MilliUnitsPerSecond::from_units(100), 1);
-        let id = BucketId::new(TableId::new(1), CapacityKind::Read);
-        let bucket = AtomicTokenBucket::full(LeaseKeeper::first_lease(quota, 4, TTL, at(0)), at(0));
-        (LeaseKeeper::new(id, quota), bucket)
-    }
-
-    fn grant(epoch: u64, sequence: u64, rate: u64) -> Grant {
-        Grant {
-            bucket: BucketId::new(TableId::new(1), CapacityKind::Read),
-            number: GrantNumber { epoch: Epoch::new(epoch), sequence },
-            rate: MilliUnitsPerSecond::from_units(rate),
-            tokens: MilliUnits::ZERO,
-            cap: MilliUnits::from_units(20),
-            next_report: Duration::from_secs(1),
-            ttl: TTL,
-            safe_rate: MilliUnitsPerSecond::from_units(25),
-            pool: PoolColour::Comfortable,
-            mode: Mode::Leased,
-            dry_for: Duration::ZERO,
-            quota: Quota::with_usual_burst(MilliUnitsPerSecond::from_units(100), 1),
-        }
-    }
-
-    #[test]
-    fn a_duplicate_or_an_older_grant_changes_nothing() {
-        let (mut keeper, bucket) = keeper();
-        assert!(keeper.apply(&grant(1, 2, 50), &bucket, at(1), at(1)));
-        assert!(!keeper.apply(&grant(1, 2, 90), &bucket, at(2), at(2)));
-        assert!(!keeper.apply(&grant(1, 1, 90), &bucket, at(3), at(3)));
-        assert_eq!(bucket.rate_at(at(4)), MilliUnitsPerSecond::from_units(50));
-        assert!(keeper.apply(&grant(2, 1, 60), &bucket, at(5), at(5)));
-    }
-
-    #[test]
-    fn a_decrease_is_acknowledged_at_once() {
-        let (mut keeper, bucket) = keeper();
-        keeper.report(&bucket, at(0));
-        keeper.apply(&grant(1, 1, 50), &bucket, at(1), at(1));
-        assert!(!keeper.is_due(&bucket, at(2)));
-        keeper.apply(&grant(1, 2, 40), &bucket, at(3), at(3));
-        assert!(keeper.is_due(&bucket, at(3)));
-        let entry = keeper.report(&bucket, at(3));
-        assert_eq!(entry.acknowledged, GrantNumber { epoch: Epoch::new(1), sequence: 2 });
-        assert!(!keeper.is_due(&bucket, at(4)));
-    }
-
-    #[test]
-    fn an_idle_bucket_reports_once_per_interval() {
-        let (mut keeper, bucket) = keeper();
-        keeper.report(&bucket, at(0));
-        keeper.apply(&grant(1, 1, 50), &bucket, at(1), at(1));
-        assert!(!keeper.is_due(&bucket, at(999)));
-        assert!(keeper.is_due(&bucket, at(1000)));
-    }
-
-    #[test]
-    fn a_refusal_brings_the_next_report_forward_unless_the_pool_is_dry() {
-        let (mut keeper, bucket) = keeper();
-        keeper.report(&bucket, at(0));
-        keeper.apply(&grant(1, 1, 25), &bucket, at(1), at(1));
-        let one = MilliUnits::from_units(1);
-        let refused = (0..7).filter(|_| bucket.take(one, at(1)).is_err()).count();
-        assert_eq!(refused, 1);
-        assert!(!keeper.is_due(&bucket, at(99)));
-        assert!(keeper.is_due(&bucket, at(100)));
-        let entry = keeper.report(&bucket, at(100));
-        assert!(entry.need > MilliUnits::ZERO && entry.throttled > MilliUnits::ZERO);
-        keeper.apply(&Grant { pool: PoolColour::Dry, ..grant(1, 2, 25) }, &bucket, at(101), at(101));
-        let refused = (0..7).filter(|_| bucket.take(one, at(150)).is_err()).count();
-        assert!(refused > 0);
-        assert!(!keeper.is_due(&bucket, at(205)), "the same demand, and a dry pool");
-    }
-
-    #[test]
-    fn after_the_lease_the_safe_rate_is_what_is_reported() {
-        let (mut keeper, bucket) = keeper();
-        keeper.apply(&grant(1, 1, 80), &bucket, at(0), at(0));
-        let entry = keeper.report(&bucket, at(20_000));
-        assert_eq!(entry.rate_in_use, MilliUnitsPerSecond::from_units(25));
-    }
-}
+mod tests;

@@ -6,8 +6,12 @@
 //!
 //! A request is admitted when the level covers its cost, or, when it costs more than the bucket can ever
 //! hold, when the bucket is full: it then leaves a debt that the rate repays.
+//!
+//! The shared form counts debt beside its level, and repays it over 2 s out of a part of what it earns,
+//! so that one large read does not stop a table: what is admitted meanwhile is at most the debt too much,
+//! once.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use units::{MilliUnits, MilliUnitsPerSecond, Timestamp};
@@ -202,7 +206,22 @@ pub struct AtomicTokenBucket {
     returned: AtomicU64,
     safe_rate: AtomicU64,
     largest_refused: AtomicU64,
+    /// Spent before it was earned, and not repaid yet.
+    debt: AtomicU64,
+    /// How fast it is repaid, in milli-units per second; and up to when it was.
+    repayment: AtomicU64,
+    repaid_at: AtomicU64,
+    /// A request that costs more than the cap may leave a debt: only a leased rate can be trusted to
+    /// repay it.
+    may_owe: AtomicBool,
+    /// What requests wait for together.
+    awaited: AtomicU64,
+    /// Direct mode: nothing will be there until then.
+    dry_until: AtomicU64,
 }
+
+/// A debt is repaid within this, as far as the rate allows.
+const REPAID_IN_SECONDS: u64 = 2;
 
 /// Tokens that were earned but not added yet are at most this part of what the bucket may hold, so that
 /// [`AtomicTokenBucket::level`] is never far off.
@@ -223,6 +242,12 @@ impl AtomicTokenBucket {
             throttled: AtomicU64::new(0),
             returned: AtomicU64::new(0),
             largest_refused: AtomicU64::new(0),
+            debt: AtomicU64::new(0),
+            repayment: AtomicU64::new(0),
+            repaid_at: AtomicU64::new(now.as_nanos()),
+            may_owe: AtomicBool::new(lease.rate.get() > 0 && lease.expires > now),
+            awaited: AtomicU64::new(0),
+            dry_until: AtomicU64::new(0),
         }
     }
 
@@ -248,7 +273,7 @@ impl AtomicTokenBucket {
         }
         self.refill(now);
         let level = self.level.load(Ordering::Relaxed);
-        if level >= wanted { Ok(()) } else { Err(shortage(level, wanted, self.rate_at(now))) }
+        if level >= wanted { Ok(()) } else { Err(self.shortage(level, wanted, now)) }
     }
 
     /// Takes `cost` out of the level as it is, or takes nothing. Counts nothing: only whoever has been
@@ -258,11 +283,16 @@ impl AtomicTokenBucket {
         let mut level = self.level.load(Ordering::Relaxed);
         loop {
             if level < wanted {
-                return Err(shortage(level, wanted, self.rate_at(now)));
+                return Err(self.shortage(level, wanted, now));
             }
-            let left = level - signed(cost);
+            let left = level - signed(cost).min(level);
             match self.level.compare_exchange_weak(level, left, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Ok(unsigned(left)),
+                Ok(_) => {
+                    if signed(cost) > level {
+                        self.owe(cost.saturating_sub(unsigned(level)));
+                    }
+                    return Ok(unsigned(left));
+                }
                 Err(current) => level = current,
             }
         }
@@ -283,9 +313,23 @@ impl AtomicTokenBucket {
     }
 
     /// Takes what an admitted request cost beyond its charge, into debt if need be.
+    ///
+    /// Half of what the bucket holds stays for other requests.
     pub fn charge(&self, amount: MilliUnits) {
-        self.level.fetch_sub(signed(amount), Ordering::Relaxed);
         self.admitted.fetch_add(amount.get(), Ordering::Relaxed);
+        let stays = signed(self.cap()) / 2;
+        let mut level = self.level.load(Ordering::Relaxed);
+        loop {
+            let paid = level.saturating_sub(stays).clamp(0, signed(amount));
+            if paid == 0 {
+                return self.owe(amount);
+            }
+            let left = level - paid;
+            match self.level.compare_exchange_weak(level, left, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return self.owe(amount.saturating_sub(unsigned(paid))),
+                Err(current) => level = current,
+            }
+        }
     }
 
     /// Gives back what an admitted request was charged too much. What it was charged stays in the
@@ -296,6 +340,12 @@ impl AtomicTokenBucket {
 
     /// Refills by a new lease from `now` on, and adds `tokens`.
     pub fn renew(&self, lease: Lease, tokens: MilliUnits, now: Timestamp) {
+        self.renew_as(lease, tokens, lease.rate.get() > 0 && lease.expires > now, now);
+    }
+
+    /// The same; `may_owe`: a request that costs more than the cap may leave a debt.
+    pub(crate) fn renew_as(&self, lease: Lease, tokens: MilliUnits, may_owe: bool, now: Timestamp) {
+        self.may_owe.store(may_owe, Ordering::Relaxed);
         self.refill(now);
         // What the old rate earned ends here, also the fraction of a milli-unit.
         self.refilled_at.fetch_max(now.as_nanos(), Ordering::Relaxed);
@@ -319,7 +369,7 @@ impl AtomicTokenBucket {
         let owned =
             self.refilled_at.compare_exchange(from, up_to.as_nanos(), Ordering::Relaxed, Ordering::Relaxed);
         if owned.is_ok() {
-            self.add(earned);
+            self.add(earned.saturating_sub(self.repay_part(earned, now)));
         }
     }
 
@@ -346,7 +396,7 @@ impl AtomicTokenBucket {
     /// Tokens that were spent before they were earned.
     #[must_use]
     pub fn debt(&self) -> MilliUnits {
-        unsigned(self.level.load(Ordering::Relaxed).saturating_neg())
+        MilliUnits::new(self.debt.load(Ordering::Relaxed))
     }
 
     /// What the bucket may hold.
@@ -363,6 +413,37 @@ impl AtomicTokenBucket {
             throttled: MilliUnits::new(self.throttled.load(Ordering::Relaxed)),
             returned: MilliUnits::new(self.returned.load(Ordering::Relaxed)),
         }
+    }
+
+    /// Notes that a request waits for `cost` tokens: the next report asks for them. False: the owner has
+    /// said that nothing will be there, so that waiting is in vain, and nothing was noted.
+    pub fn wait_for(&self, cost: MilliUnits, now: Timestamp) -> bool {
+        if now < self.dry_until() {
+            return false;
+        }
+        self.awaited.fetch_add(cost.get(), Ordering::Relaxed);
+        true
+    }
+
+    /// A request for which [`Self::wait_for`] was true waits no more.
+    pub fn stop_waiting(&self, cost: MilliUnits) {
+        self.awaited.fetch_sub(cost.get(), Ordering::Relaxed);
+    }
+
+    /// What requests wait for together.
+    #[must_use]
+    pub fn awaited(&self) -> MilliUnits {
+        MilliUnits::new(self.awaited.load(Ordering::Relaxed))
+    }
+
+    /// Direct mode: the owner has nothing to give until then.
+    #[must_use]
+    pub fn dry_until(&self) -> Timestamp {
+        Timestamp::from_nanos(self.dry_until.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_dry_until(&self, until: Timestamp) {
+        self.dry_until.store(until.as_nanos(), Ordering::Relaxed);
     }
 
     /// The costliest request refused since this was last asked.
@@ -385,9 +466,75 @@ impl AtomicTokenBucket {
         (leased + safe, up_to)
     }
 
-    /// What a request of `cost` needs: never more than the bucket can hold.
+    /// What a request of `cost` needs: never more than the bucket can hold, if it may owe the rest.
     fn wanted(&self, cost: MilliUnits) -> i64 {
-        signed(cost.min(self.cap()))
+        let cap = self.cap();
+        signed(if cost > cap && self.may_owe.load(Ordering::Relaxed) { cap } else { cost })
+    }
+
+    fn shortage(&self, level: i64, wanted: i64, now: Timestamp) -> Shortage {
+        let rate = self.rate_at(now).get();
+        let left = rate.saturating_sub(self.repayment.load(Ordering::Relaxed));
+        if left > 0 || rate == 0 {
+            return shortage(level, wanted, MilliUnitsPerSecond::new(left));
+        }
+        // All of it repays, for now.
+        let missing = unsigned(wanted.saturating_sub(level));
+        let retry_after = MilliUnitsPerSecond::new(rate).time_to_earn(missing + self.debt());
+        Shortage { missing, retry_after }
+    }
+
+    fn owe(&self, amount: MilliUnits) {
+        if amount == MilliUnits::ZERO {
+            return;
+        }
+        let before = self.debt.fetch_add(amount.get(), Ordering::Relaxed);
+        if before == 0 {
+            self.repaid_at.store(self.refilled_at.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        let debt = before.saturating_add(amount.get());
+        self.repayment.fetch_max((debt / REPAID_IN_SECONDS).max(1), Ordering::Relaxed);
+    }
+
+    /// What of `earned` repays debt, and is repaid.
+    fn repay_part(&self, earned: MilliUnits, now: Timestamp) -> MilliUnits {
+        if self.debt.load(Ordering::Relaxed) == 0 {
+            return MilliUnits::ZERO;
+        }
+        let repayment = MilliUnitsPerSecond::new(self.repayment.load(Ordering::Relaxed));
+        let from = Timestamp::from_nanos(self.repaid_at.load(Ordering::Relaxed));
+        let (due, up_to) = earn(repayment, from, now);
+        if due <= earned {
+            // What is due beyond what was earned stays due.
+            self.repaid_at.store(up_to.as_nanos(), Ordering::Relaxed);
+        }
+        self.repay(due.min(earned))
+    }
+
+    /// Repays debt with up to `amount`; what it took.
+    fn repay(&self, amount: MilliUnits) -> MilliUnits {
+        let mut debt = self.debt.load(Ordering::Relaxed);
+        loop {
+            let part = debt.min(amount.get());
+            if part == 0 {
+                return MilliUnits::ZERO;
+            }
+            match self.debt.compare_exchange_weak(debt, debt - part, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    if debt == part {
+                        self.repayment.store(0, Ordering::Relaxed);
+                    }
+                    return MilliUnits::new(part);
+                }
+                Err(current) => debt = current,
+            }
+        }
+    }
+
+    /// Before tokens go home they repay.
+    fn send_home(&self, amount: MilliUnits) {
+        let home = amount.saturating_sub(self.repay(amount));
+        self.returned.fetch_add(home.get(), Ordering::Relaxed);
     }
 
     /// Whether what was earned since the last refill is little, and would not overflow at `level`.
@@ -411,7 +558,7 @@ impl AtomicTokenBucket {
             fits => self.level.fetch_add(fits, Ordering::Relaxed).saturating_add(fits),
         };
         if amount > fits {
-            self.returned.fetch_add(unsigned(amount - fits).get(), Ordering::Relaxed);
+            self.send_home(unsigned(amount - fits));
         }
         if level > cap {
             self.trim();
@@ -425,7 +572,7 @@ impl AtomicTokenBucket {
         while level > cap {
             match self.level.compare_exchange_weak(level, cap, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => {
-                    self.returned.fetch_add(unsigned(level - cap).get(), Ordering::Relaxed);
+                    self.send_home(unsigned(level - cap));
                     return;
                 }
                 Err(current) => level = current,

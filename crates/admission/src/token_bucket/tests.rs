@@ -55,7 +55,7 @@ fn a_lease_that_runs_out_refills_at_the_safe_rate() {
     let lease =
         Lease { rate: per_second(100), cap: units(1000), expires: at(1000), safe_rate: per_second(10) };
     let bucket = AtomicTokenBucket::full(lease, at(0));
-    bucket.charge(units(1000));
+    bucket.take(units(1000), at(0)).expect("it is full");
     bucket.refill(at(3000));
     assert_eq!(bucket.level(), units(100 + 20));
     assert_eq!((bucket.rate_at(at(999)), bucket.rate_at(at(1000))), (per_second(100), per_second(10)));
@@ -96,6 +96,40 @@ fn threads_that_share_a_bucket_admit_no_more_than_it_earned() {
     assert!(earned <= units(900) && earned >= units(898), "{earned:?}");
 }
 
+#[test]
+fn a_debt_is_repaid_over_two_seconds_while_small_requests_go_on() {
+    let bucket = leased(100, 25);
+    bucket.charge(MilliUnits::new(112_500));
+    // Half of the cap stays.
+    assert_eq!(bucket.debt(), units(100));
+    let admitted = (0..2000).filter(|ms| bucket.take(units(1), at(*ms)).is_ok()).count();
+    assert!((105..=115).contains(&admitted), "{admitted}: what it held, and half of what it earned");
+    bucket.refill(at(2000));
+    assert_eq!(bucket.debt(), MilliUnits::ZERO);
+    let admitted = (2000..3000).filter(|ms| bucket.take(units(1), at(*ms)).is_ok()).count();
+    assert!((99..=101).contains(&admitted), "{admitted}: all of what it earned");
+}
+
+#[test]
+fn an_allowance_never_admits_more_than_it_holds() {
+    let now = at(0);
+    let lease = Lease { rate: per_second(1), cap: units(2), expires: now, safe_rate: per_second(1) };
+    let bucket = AtomicTokenBucket::full(lease, now);
+    assert!(bucket.take(units(3), now).is_err());
+    assert!(bucket.take(units(2), now).is_ok());
+    assert_eq!(bucket.debt(), MilliUnits::ZERO);
+}
+
+#[test]
+fn nobody_waits_while_the_owner_has_nothing() {
+    let bucket = leased(0, 1);
+    bucket.set_dry_until(at(50));
+    assert!(!bucket.wait_for(units(3), at(49)));
+    assert!(bucket.wait_for(units(3), at(50)) && bucket.wait_for(units(2), at(51)));
+    bucket.stop_waiting(units(3));
+    assert_eq!(bucket.awaited(), units(2));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Take(u64),
@@ -111,7 +145,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..9_000_u64).prop_map(Step::Charge),
         1 => (0..3_000_u64).prop_map(Step::Refund),
         // Rates that earn a milli-unit in whole nanoseconds: so a refill more or less rounds nothing.
-        1 => (prop::sample::select(vec![0, 1, 500, 10_000, 62_500, 80_000]), 0..20_000_u64, 0..9_000_u64)
+        1 => (prop::sample::select(vec![1, 2, 500, 10_000, 62_500, 80_000]), 0..20_000_u64, 0..9_000_u64)
             .prop_map(|(rate, cap, tokens)| Step::Renew { rate, cap, tokens }),
         5 => (0..300_000_000_u64).prop_map(Step::Wait),
     ]
@@ -132,7 +166,12 @@ proptest! {
                 Step::Take(cost) => {
                     returned += owned.refill(now);
                     let cost = MilliUnits::new(cost);
-                    prop_assert_eq!(owned.take(cost, now), shared.take(cost, now).map(drop));
+                    if shared.debt() == MilliUnits::ZERO {
+                        prop_assert_eq!(owned.take(cost, now), shared.take(cost, now).map(drop));
+                    } else if shared.take(cost, now).is_ok() {
+                        // It goes on while it repays; what it owes is the same.
+                        owned.charge(cost);
+                    }
                     let unadded = signed(shared.cap()) / 16;
                     prop_assert!((owned.level - signed(shared.level()) + signed(shared.debt())) <= unadded);
                 }
@@ -156,7 +195,7 @@ proptest! {
         }
         returned += owned.refill(now);
         shared.refill(now);
-        prop_assert_eq!((owned.level(), owned.debt()), (shared.level(), shared.debt()));
+        prop_assert_eq!(owned.level, signed(shared.level()) - signed(shared.debt()));
         prop_assert_eq!(shared.counters().returned, returned);
     }
 

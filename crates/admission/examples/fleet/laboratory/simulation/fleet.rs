@@ -560,7 +560,7 @@ impl Fleet {
     }
 
     fn apply(&mut self, proxy: usize, server: usize, answer: &Answer, asked: Timestamp, at: Timestamp) {
-        self.proxies[proxy].learn(answer, &self.tables);
+        self.proxies[proxy].learn(server, answer, asked, &self.tables);
         for grant in &answer.grants {
             let table = usize::try_from(grant.bucket.number() - 1).expect("numbered from 1");
             if !self.proxies[proxy].follows(server, table) {

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use admission::{
-    AtomicTokenBucket, Grant, GrantNumber, LeaseKeeper, PoolColour, Quota, ReportEntry, ReportHeader, Ring,
-    Shortage,
+    AtomicTokenBucket, Contact, Grant, GrantNumber, LeaseKeeper, PoolColour, Quota, ReportEntry,
+    ReportHeader, Ring, Shortage,
 };
 use units::{Epoch, MilliUnits, ProxyId, Timestamp};
 
@@ -21,10 +21,12 @@ const PATIENCE: Duration = Duration::from_millis(150);
 const MAX_WAITING: usize = 64;
 /// How long a grant's word about the pool holds: as in the real proxy.
 const COLOUR_HOLDS: Duration = Duration::from_secs(1);
+/// A report that was not answered within this is lost: as in the real proxy.
+const REPORT_DEADLINE: Duration = Duration::from_secs(1);
+/// How often leases that ran out are looked after: as in the real proxy.
+const TENDING: Duration = Duration::from_millis(100);
 /// Every server hears from every proxy so often.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How long a first lease holds.
-const FIRST_TTL: Duration = Duration::from_secs(10);
 
 /// In what way a proxy misleads its owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +44,7 @@ pub(crate) enum Lie {
 #[derive(Clone, Copy, Debug)]
 struct Waiter {
     request: Request,
+    shortage: Shortage,
     until: Timestamp,
 }
 
@@ -66,6 +69,8 @@ pub(crate) struct Local {
     granted_at: Timestamp,
     granted: bool,
     waiting: VecDeque<Waiter>,
+    /// When the report was sent that is under way; one at a time is.
+    asked_at: Option<Timestamp>,
 }
 
 /// A proxy.
@@ -82,6 +87,9 @@ pub(crate) struct Proxy {
     fleet: u32,
     /// When it last sent anything, per server.
     said: Vec<Timestamp>,
+    /// When the last message was sent that it answered, per server.
+    heard: Vec<Timestamp>,
+    tended_at: Timestamp,
     /// The ring's servers, by their numbers.
     servers: Vec<usize>,
     pub(crate) lie: Lie,
@@ -117,6 +125,8 @@ impl Proxy {
             cut_from: None,
             fleet: 0,
             said: Vec::new(),
+            heard: Vec::new(),
+            tended_at: Timestamp::from_nanos(0),
             servers: Vec::new(),
             lie: Lie::Honest,
             drift: 0,
@@ -135,6 +145,11 @@ impl Proxy {
         let gained = i128::from(now.as_nanos()) * i128::from(self.drift) / 1_000_000;
         let nanos = i128::from(now.as_nanos()) + gained;
         Timestamp::from_nanos(u64::try_from(nanos).expect("clocks do not run backwards from zero"))
+    }
+
+    /// Proxies in the fleet, as far as it knows.
+    fn fleet_size(&self) -> u32 {
+        self.fleet.max(u32::try_from(self.expected_proxies).expect("fleets are small"))
     }
 
     /// All it knew is gone; its clients stay.
@@ -165,10 +180,10 @@ impl Proxy {
     pub(crate) fn attempt(&mut self, table: usize, request: Request, around: &mut Surroundings<'_>) {
         let Err(shortage) = self.take(table, &request, around) else { return };
         let now = self.clock(around.now);
-        let proxies = self.expected_proxies;
+        let proxies = self.fleet_size();
         let local = self.locals[table].as_mut().expect("taking made it");
-        if local.is_worth_waiting(proxies, now) {
-            local.waiting.push_back(Waiter { request, until: around.now + PATIENCE });
+        if local.is_worth_waiting(proxies, now) && local.bucket.wait_for(request.cost, now) {
+            local.waiting.push_back(Waiter { request, shortage, until: around.now + PATIENCE });
         } else {
             refuse(table, request, shortage, around);
         }
@@ -188,11 +203,21 @@ impl Proxy {
     pub(crate) fn due(&mut self, now: Timestamp) -> Vec<(usize, Vec<ReportEntry>)> {
         let now = self.clock(now);
         let mut reports: Vec<(usize, Vec<ReportEntry>)> = Vec::new();
+        let fleet = self.fleet_size();
+        let tends = now.since(self.tended_at) >= TENDING;
+        if tends {
+            self.tended_at = now;
+        }
         for local in self.locals.iter_mut().flatten() {
-            if !local.keeper.is_due(&local.bucket, now) {
+            if tends {
+                let heard_at = local.owner.map_or(now, |owner| self.heard[owner]);
+                local.keeper.tend(&local.bucket, Contact { heard_at, fleet }, now);
+            }
+            if local.is_under_way(now) || !local.keeper.is_due(&local.bucket, now) {
                 continue;
             }
             let Some(owner) = local.owner else { continue };
+            local.asked_at = Some(now);
             let mut entry = local.keeper.report(&local.bucket, now);
             if self.lie == Lie::Inflates {
                 inflate(&mut entry);
@@ -217,16 +242,14 @@ impl Proxy {
         let mut reports = Vec::new();
         for local in self.locals.iter_mut().flatten() {
             let Some(owner) = local.owner else { continue };
-            let entry = local.keeper.report(&local.bucket, now);
-            let returned = entry.returned + entry.held;
-            let entry = ReportEntry { returned, held: MilliUnits::ZERO, need: MilliUnits::ZERO, ..entry };
-            add(&mut reports, owner, Some(entry));
+            add(&mut reports, owner, Some(local.keeper.leave(&local.bucket, now)));
         }
         reports
     }
 
     /// What stands above an answer's grants.
-    pub(crate) fn learn(&mut self, answer: &Answer, tables: &[Table]) {
+    pub(crate) fn learn(&mut self, server: usize, answer: &Answer, asked: Timestamp, tables: &[Table]) {
+        self.heard[server] = self.heard[server].max(asked);
         self.fleet = answer.fleet;
         if let Some(ring) = answer.ring.as_ref().filter(|ring| ring.epoch() > self.ring.epoch()) {
             self.use_ring(ring.clone(), tables);
@@ -237,12 +260,14 @@ impl Proxy {
         self.servers = ring.servers().iter().map(|name| number_of(name)).collect();
         let count = self.servers.iter().max().map_or(0, |last| last + 1);
         self.said.resize(count.max(self.said.len()), Timestamp::from_nanos(0));
+        self.heard.resize(count.max(self.heard.len()), Timestamp::from_nanos(0));
         self.ring = ring;
         for (local, table) in self.locals.iter_mut().zip(tables) {
             let Some(local) = local else { continue };
             let owner = owner_of(&self.ring, table);
             if owner != local.owner {
                 local.owner = owner;
+                local.asked_at = None;
                 local.keeper.report_anew();
             }
         }
@@ -272,6 +297,7 @@ impl Proxy {
     pub(crate) fn apply(&mut self, table: usize, grant: &Grant, asked_at: Timestamp, now: Timestamp) -> bool {
         let now = self.clock(now);
         let Some(local) = &mut self.locals[table] else { return false };
+        local.asked_at = local.asked_at.filter(|sent| *sent > asked_at);
         let accepted = local.keeper.apply(grant, &local.bucket, asked_at, now);
         if accepted {
             assert!(grant.number > local.accepted, "I3: {:?} after {:?}", grant.number, local.accepted);
@@ -316,12 +342,18 @@ impl Proxy {
             if !granted && !expired {
                 break;
             }
-            match self.take(table, &waiter.request, around) {
-                Ok(()) => {}
-                Err(shortage) if expired => refuse(table, waiter.request, shortage, around),
-                Err(_) => break,
+            let now = self.clock(around.now);
+            let covered = self.locals[table].as_ref().is_some_and(|local| local.covers(&waiter.request, now));
+            if !covered && !expired {
+                break;
             }
             waiting.pop_front();
+            if let Some(local) = &self.locals[table] {
+                local.bucket.stop_waiting(waiter.request.cost);
+            }
+            if !covered || self.take(table, &waiter.request, around).is_err() {
+                refuse(table, waiter.request, waiter.shortage, around);
+            }
         }
         let local = self.locals[table].as_mut().expect("it has waiting requests");
         local.waiting = waiting;
@@ -330,7 +362,7 @@ impl Proxy {
 
 impl Local {
     fn new(table: &Table, quota: Quota, proxies: u64, ring: &Ring, now: Timestamp) -> Self {
-        let lease = LeaseKeeper::first_lease(quota, proxies, FIRST_TTL, now);
+        let lease = LeaseKeeper::first_lease(quota, u32::try_from(proxies).expect("fleets are small"), now);
         Self {
             keeper: LeaseKeeper::new(table.id, quota),
             bucket: AtomicTokenBucket::full(lease, now),
@@ -339,22 +371,38 @@ impl Local {
             granted_at: now,
             granted: false,
             waiting: VecDeque::new(),
+            asked_at: None,
         }
     }
 
+    /// Whether another attempt is worth its while: a failed one would count as refused.
+    fn covers(&self, request: &Request, now: Timestamp) -> bool {
+        self.bucket.refill(now);
+        self.bucket.level() >= request.cost.min(self.bucket.cap()).max(MilliUnits::new(1))
+    }
+
+    fn is_under_way(&self, now: Timestamp) -> bool {
+        self.asked_at.is_some_and(|sent| now.since(sent) < REPORT_DEADLINE)
+    }
+
     /// As in the real proxy: not when the pool is known to be dry and the lease is about a fair part.
-    fn is_worth_waiting(&self, proxies: u64, now: Timestamp) -> bool {
+    fn is_worth_waiting(&self, proxies: u32, now: Timestamp) -> bool {
         if self.waiting.len() >= MAX_WAITING {
             return false;
         }
+        if self.keeper.falls_back() {
+            return false;
+        }
+        if self.keeper.mode() == Mode::Direct {
+            return true;
+        }
         match self.keeper.pool() {
-            PoolColour::Comfortable | PoolColour::Scarce => true,
+            PoolColour::Unknown | PoolColour::Comfortable | PoolColour::Scarce => true,
             PoolColour::Dry => {
-                let fair = self.keeper.quota().rate.get() / proxies.max(1);
+                let fair = self.keeper.quota().rate.get() / u64::from(proxies.max(1));
                 let has_its_part = self.bucket.rate_at(now).get() >= fair / 10 * 9;
                 !has_its_part || now.since(self.granted_at) > COLOUR_HOLDS
             }
-            PoolColour::Unknown => false,
         }
     }
 }
