@@ -11,6 +11,7 @@ mod e08;
 mod e09;
 mod e10;
 mod e11;
+mod e12;
 mod e13;
 mod e14;
 mod e15;
@@ -57,6 +58,7 @@ pub(crate) const ALL: &[Experiment] = &[
     Experiment { name: "E9", about: "loss, duplication, delay, reordering", run: e09::run },
     Experiment { name: "E10", about: "quotas too small to split", run: e10::run },
     Experiment { name: "E11", about: "costs known late", run: e11::run },
+    Experiment { name: "E12", about: "tables of one account", run: e12::run },
     Experiment { name: "E13", about: "quota changes under load", run: e13::run },
     Experiment { name: "E14", about: "a million tables, ten thousand proxies", run: e14::run },
     Experiment { name: "E15", about: "SDK retries at 3 R", run: e15::run },

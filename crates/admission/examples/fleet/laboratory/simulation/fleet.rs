@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use admission::{
-    Allocator, AllocatorConfig, BucketId, BucketState, BucketSummary, CapacityKind, Mode, OutagePolicy,
-    Quota, ReportEntry, ReportHeader, Ring,
+    Allocator, AllocatorConfig, BucketId, BucketState, BucketSummary, CapacityKind, Claim, Level, Mode,
+    OutagePolicy, Quota, ReportEntry, ReportHeader, Ring,
 };
 use rand::Rng;
 use units::{Epoch, MilliUnits, MilliUnitsPerSecond, TableId, Timestamp};
@@ -252,6 +252,24 @@ impl Fleet {
         };
         fleet.push_ring();
         fleet
+    }
+
+    /// From the start, the tables are shares of one account, which has the quota that each table would have;
+    /// these are their claims.
+    pub(crate) fn share_account(&mut self, claims: &[Claim]) {
+        let account = self.setup.quota(self.setup.rate as f64, 1);
+        let owners = self.servers.iter_mut().filter_map(|server| server.allocator.as_mut());
+        for allocator in owners {
+            allocator.set_account_quota(CapacityKind::Read, Some(account), self.now);
+            for (number, claim) in (1..).zip(claims) {
+                allocator.set_claim(TableId::new(number), CapacityKind::Read, *claim);
+            }
+        }
+        for (number, table) in (1..).zip(&mut self.tables) {
+            table.id = BucketId::at(Level::AccountShare, number, CapacityKind::Read);
+            // Proxies cannot know the share's quota before its owner says it.
+            table.quota = Quota { burst: MilliUnits::ZERO, version: 0, ..account };
+        }
     }
 
     /// What proxy `i` is asked for of `table`: requests per second from now on.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use admission::{
-    AtomicTokenBucket, Contact, Grant, GrantNumber, LeaseKeeper, PoolColour, Quota, ReportEntry,
+    AtomicTokenBucket, Contact, Grant, GrantNumber, LeaseKeeper, Mode, PoolColour, Quota, ReportEntry,
     ReportHeader, Ring, Shortage,
 };
 use units::{Epoch, MilliUnits, ProxyId, Timestamp};
@@ -90,6 +90,8 @@ pub(crate) struct Proxy {
     /// When the last message was sent that it answered, per server.
     heard: Vec<Timestamp>,
     tended_at: Timestamp,
+    /// It has just started: nobody was asked before.
+    starts: bool,
     /// The ring's servers, by their numbers.
     servers: Vec<usize>,
     pub(crate) lie: Lie,
@@ -127,6 +129,7 @@ impl Proxy {
             said: Vec::new(),
             heard: Vec::new(),
             tended_at: Timestamp::from_nanos(0),
+            starts: true,
             servers: Vec::new(),
             lie: Lie::Honest,
             drift: 0,
@@ -156,6 +159,7 @@ impl Proxy {
     pub(crate) fn restart(&mut self) {
         self.session += 1;
         self.fleet = 0;
+        self.starts = true;
         self.said.iter_mut().for_each(|said| *said = Timestamp::from_nanos(0));
         self.runs = true;
         self.locals.iter_mut().for_each(|local| *local = None);
@@ -203,6 +207,9 @@ impl Proxy {
     pub(crate) fn due(&mut self, now: Timestamp) -> Vec<(usize, Vec<ReportEntry>)> {
         let now = self.clock(now);
         let mut reports: Vec<(usize, Vec<ReportEntry>)> = Vec::new();
+        if std::mem::take(&mut self.starts) {
+            self.heard.fill(now);
+        }
         let fleet = self.fleet_size();
         let tends = now.since(self.tended_at) >= TENDING;
         if tends {
@@ -260,7 +267,7 @@ impl Proxy {
         self.servers = ring.servers().iter().map(|name| number_of(name)).collect();
         let count = self.servers.iter().max().map_or(0, |last| last + 1);
         self.said.resize(count.max(self.said.len()), Timestamp::from_nanos(0));
-        self.heard.resize(count.max(self.heard.len()), Timestamp::from_nanos(0));
+        self.heard.resize(count.max(self.heard.len()), self.tended_at);
         self.ring = ring;
         for (local, table) in self.locals.iter_mut().zip(tables) {
             let Some(local) = local else { continue };

@@ -12,7 +12,7 @@ pub(crate) fn dice(seed: u64) -> Dice {
 
 /// What arrivals are drawn from: the same for every scheme that is compared.
 pub(crate) fn arrivals_dice(seed: u64) -> Dice {
-    Dice::seed_from_u64(seed ^ 0x5eed_0f_a221_7a15)
+    Dice::seed_from_u64(seed ^ 0x5eed_0fa2_217a_15aa)
 }
 
 /// Seconds until the next of events that come at `rate` per second.
