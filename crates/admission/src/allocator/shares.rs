@@ -13,6 +13,11 @@ use crate::lease::{GrantNumber, ReportEntry};
 const RISE_HALF_LIFE: Duration = Duration::from_millis(50);
 /// See [`RISE_HALF_LIFE`].
 const FALL_HALF_LIFE: Duration = Duration::from_millis(350);
+/// A sample within so many standard deviations of what was expected tells nothing new: requests come at
+/// random, and a unit counts as one of them. Following every peak would make small proxies look large.
+const NOISE_DEVIATIONS: f64 = 3.0;
+/// Within the noise, the mean is followed, up and down alike.
+const NOISE_HALF_LIFE: Duration = Duration::from_secs(2);
 /// Reports closer together than this only acknowledge: a rate over so short a time means nothing, and a
 /// new decrease for each acknowledgement would be answered by the next one, for ever.
 const MIN_SAMPLE: Duration = Duration::from_millis(50);
@@ -237,7 +242,15 @@ fn follow(demand: MilliUnitsPerSecond, offered: MilliUnits, elapsed: Duration) -
     let seconds = elapsed.as_secs_f64();
     let before = demand.get() as f64;
     let sample = offered.get() as f64 / seconds;
-    let half_life = if sample > before { RISE_HALF_LIFE } else { FALL_HALF_LIFE };
+    let (counted, expected) = (offered.as_units(), before / 1000.0 * seconds);
+    let noise = NOISE_DEVIATIONS * counted.max(expected).max(1.0).sqrt();
+    let half_life = if (counted - expected).abs() <= noise {
+        NOISE_HALF_LIFE
+    } else if sample > before {
+        RISE_HALF_LIFE
+    } else {
+        FALL_HALF_LIFE
+    };
     let kept = (-seconds / half_life.as_secs_f64()).exp2();
     MilliUnitsPerSecond::new((sample + (before - sample) * kept) as u64)
         .min(MilliUnitsPerSecond::new(MAX_AMOUNT))
