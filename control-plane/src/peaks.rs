@@ -144,3 +144,6 @@ fn raised_quota(table: &TableRecord, kind: QuotaKind, now: UnixMillis) -> Option
         at_ms: now.get(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,3 +128,80 @@ impl Inner {
 fn versions(table: &TableRecord) -> [u64; 2] {
     QuotaKind::ALL.map(|kind| table.quota(kind).version)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quota::{QuotaCause, QuotaMode, QuotaTerms, QuotaVersion};
+    use crate::record::QuotaRecord;
+
+    #[tokio::test]
+    async fn a_watcher_hears_of_each_change_once() {
+        let (log, mut catalog) = begun();
+        let start = log.revision();
+        note(&log, &mut catalog, 1);
+        note(&log, &mut catalog, 2);
+
+        let first = log.after(start, Duration::ZERO).await.unwrap();
+        let second = log.after(first.revision, Duration::ZERO).await.unwrap();
+
+        assert_eq!((first.changes.len(), second.changes.len()), (2, 0));
+        assert_eq!(second.revision, first.revision);
+    }
+
+    #[tokio::test]
+    async fn the_same_catalog_is_no_change() {
+        let (log, mut catalog) = begun();
+        note(&log, &mut catalog, 1);
+        let revision = log.revision();
+        log.note(Term::new(1), &catalog);
+        assert_eq!(log.revision(), revision);
+    }
+
+    #[tokio::test]
+    async fn who_missed_more_than_is_kept_begins_anew() {
+        let (log, mut catalog) = begun();
+        let start = log.revision();
+        for version in 1..=MAX_EVENTS as u64 {
+            note(&log, &mut catalog, version);
+        }
+        assert_eq!(log.after(start, Duration::ZERO).await.unwrap().changes.len(), MAX_EVENTS);
+        note(&log, &mut catalog, MAX_EVENTS as u64 + 1);
+        assert_eq!(log.after(start, Duration::ZERO).await, None);
+        let missed = log.after(start + 1, Duration::ZERO).await.unwrap();
+        assert_eq!(missed.changes.len(), MAX_EVENTS);
+    }
+
+    #[tokio::test]
+    async fn who_followed_another_leader_begins_anew() {
+        let (log, mut catalog) = begun();
+        note(&log, &mut catalog, 1);
+        let of_first = log.revision();
+        log.note(Term::new(2), &catalog);
+        assert_eq!(log.after(of_first, Duration::ZERO).await, None);
+        assert_eq!(log.after(log.revision() + 7, Duration::ZERO).await, None);
+        let now = log.after(log.revision(), Duration::ZERO).await.unwrap();
+        assert!(now.changes.is_empty());
+    }
+
+    fn begun() -> (QuotaLog, Catalog) {
+        let (log, catalog) = (QuotaLog::default(), Catalog::default());
+        log.note(Term::new(1), &catalog);
+        (log, catalog)
+    }
+
+    fn note(log: &QuotaLog, catalog: &mut Catalog, version: u64) {
+        let version = QuotaVersion {
+            version,
+            terms: QuotaTerms::of(QuotaMode::Operator, version),
+            boost: None,
+            cause: QuotaCause::Set,
+            author: "ann".into(),
+            reason: String::new(),
+            at_ms: 0,
+        };
+        let (owner, kind) = (QuotaOwner::Account, QuotaKind::Read);
+        catalog.put(1, QuotaRecord { owner, kind, versions: vec![version] });
+        log.note(Term::new(1), catalog);
+    }
+}

@@ -350,6 +350,8 @@ impl Model {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn a_quotas_life_is_the_naive_ones(actions in prop::collection::vec(action(), 1..150)) {
         let mut catalog = catalog();
