@@ -448,17 +448,17 @@ impl Shared {
     }
 
     /// Takes in a ring, if it is newer: connects to its new servers, leaves those that are not in it, and
-    /// reports moved buckets to their new owners.
-    fn learn_ring(self: &Arc<Self>, epoch: u64, servers: &[String]) {
+    /// reports moved buckets to their new owners. Whether it was newer.
+    fn learn_ring(self: &Arc<Self>, epoch: u64, servers: &[String]) -> bool {
         let epoch = Epoch::new(epoch);
         let believable = !servers.is_empty() && servers.len() <= MAX_SERVERS;
         if !believable || epoch <= self.owners.load().ring.epoch() {
-            return;
+            return false;
         }
         let _one_at_a_time = self.moving.lock();
         let before = self.owners.load_full();
         if epoch <= before.ring.epoch() {
-            return;
+            return false;
         }
         let after = Arc::new(before.moved_to(Ring::new(epoch, servers.iter().cloned()), clock::now()));
         self.owners.store(Arc::clone(&after));
@@ -473,6 +473,7 @@ impl Shared {
         tracing::info!(%epoch, servers = after.links.len(), "the ring of GAC servers has moved");
         #[expect(clippy::cast_precision_loss, reason = "only shown")]
         self.metrics.ring_epoch.set(epoch.get() as f64);
+        true
     }
 
     /// Whether to fetch the levels: somebody knows newer ones, and nobody is fetching.

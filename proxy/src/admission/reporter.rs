@@ -217,13 +217,21 @@ impl Reporter {
             }
         }
         metrics.not_owned.increment(answer.not_owned.len() as u64);
-        self.learn(answer);
+        if self.learn(answer) {
+            // By the ring that was just learned their owner may well be the same.
+            let not_owned = answer.not_owned.iter().map(|raw| BucketId::from_raw(*raw));
+            for bucket in not_owned.filter_map(|id| reported.get(&id)) {
+                bucket.report_anew();
+                self.shared.urge(bucket);
+            }
+        }
     }
 
-    /// What an answer says of the fleet: its size, its ring, and the quotas above tables.
-    fn learn(&mut self, answer: &gac::Grants) {
+    /// What an answer says of the fleet: its size, its ring, and the quotas above tables. Whether the ring
+    /// has moved.
+    fn learn(&mut self, answer: &gac::Grants) -> bool {
         self.shared.learn_fleet(answer.fleet);
-        self.shared.learn_ring(answer.ring_epoch, &answer.ring_servers);
+        let moved = self.shared.learn_ring(answer.ring_epoch, &answer.ring_servers);
         if self.shared.wants_levels(answer.levels_version) {
             let connection = self.connection.clone();
             self.calls.push(Box::pin(async move {
@@ -231,6 +239,7 @@ impl Reporter {
                 Answer::Levels(connection.call::<FetchLevels>(&asked, REPORT_DEADLINE).await)
             }));
         }
+        moved
     }
 
     fn show_oldest_lease(&self, now: Timestamp) {

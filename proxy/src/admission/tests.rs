@@ -8,7 +8,7 @@ use dynamodb::table::{
     Billing, KeyAttribute, KeySchema, KeyType, ProvisionedThroughput, TableQuota, TableQuotas, TableStatus,
 };
 
-use wire::method::PushQuotas;
+use wire::method::{PushQuotas, PushRing};
 use wire::proto::control;
 use wire::transport::{Connection, ConnectionConfig};
 
@@ -165,6 +165,19 @@ impl Fleet {
                 Connection::open(&server.address().to_string(), ConnectionConfig::named("test-control"));
             until(|| connection.is_connected()).await;
             connection.call::<PushQuotas>(quotas, LONG).await.expect("a push is acknowledged");
+        }
+    }
+}
+
+impl Fleet {
+    /// Makes `server` the only one.
+    async fn push_ring(&self, epoch: u64, server: &str) {
+        for told in &self.gac {
+            let connection =
+                Connection::open(&told.address().to_string(), ConnectionConfig::named("test-control"));
+            until(|| connection.is_connected()).await;
+            let ring = gac::Ring { epoch, servers: vec![server.to_owned()] };
+            connection.call::<PushRing>(&ring, LONG).await.expect("a ring is acknowledged");
         }
     }
 }
@@ -442,6 +455,52 @@ async fn a_request_that_nobody_can_help_is_refused_without_a_wait() {
     let mut refused = Box::pin(client.admit_patiently(&table, units(4)));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(matches!(refused.as_mut().poll(&mut context), std::task::Poll::Ready(Err(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_accounts_quota_limits_tables_that_have_their_own_left() {
+    let fleet = Fleet::start(1, 1).await;
+    let account = BucketId::at(Level::AccountShare, 0, WRITE);
+    let account_write = Some(control_quota(account, 100, 100));
+    fleet.push(&control::Quotas { account_write, complete: true, ..control::Quotas::default() }).await;
+    let proxy = fleet.proxy(1, 1);
+    until(|| proxy.shared.levels.load().limits_account(WRITE)).await;
+
+    let table = with_quota(1, 1, 5000, 5000);
+    offer(&proxy, &table, 1, 1500).await;
+    let then = offer(&proxy, &table, 1, 2000).await;
+    assert!(then.admitted <= 100.0 + 100.0 * then.seconds, "{then:?} of 100 a second");
+    assert!(then.admitted >= 90.0 * then.seconds, "{then:?} of 100 a second");
+    let refusal = loop {
+        if let Err(refused) = Client::of(&proxy).explained(&table, units(1)).await {
+            break refused;
+        }
+    };
+    assert_eq!((refusal.layer, refusal.cause), (Layer::Account, Cause::Account));
+    assert_eq!(refusal.levels.iter().map(|level| level.refused).collect::<Vec<_>>(), [false, true]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_that_moves_takes_the_buckets_along_under_load() {
+    let fleet = Fleet::start(2, 1).await;
+    let [first, second] = [0, 1].map(|server| fleet.gac[server].address().to_string());
+    fleet.push_ring(1, &first).await;
+    let servers = vec![first];
+    let config = AdmissionConfig { proxy: ProxyId::new(1), servers, expected_proxies: 1 };
+    let proxy = Admission::start(config, &fleet.shutdown);
+    let table = with_quota(1, 1, 500, 500);
+    offer(&proxy, &table, 1, 1500).await;
+    let epoch = || proxy.shared.owners.load().ring.epoch();
+    assert_eq!(epoch(), Epoch::new(1), "what a server says replaces what was configured");
+
+    fleet.push_ring(2, &second).await;
+    let moving = offer(&proxy, &table, 1, 2000).await;
+    assert_eq!(epoch(), Epoch::new(2));
+    assert!(moving.admitted >= 500.0 * moving.seconds * 0.9, "{moving:?} of 500 a second");
+    assert!(moving.admitted <= 500.0 * moving.seconds + 500.0, "{moving:?} of 500 a second");
+    let owner =
+        proxy.shared.buckets.get(&BucketId::new(TableId::new(1), WRITE)).expect("it is in use").owner();
+    assert_eq!(owner.expect("the ring has a server").address, second);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
