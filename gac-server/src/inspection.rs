@@ -47,6 +47,9 @@ pub struct ServerStatus {
     pub levels_version: u64,
     /// How many buckets are in which mode.
     pub modes: ModeCounts,
+    /// The account's quotas that this server divides among the tables' account shares.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<AccountStatus>,
     /// Every proxy that is remembered, those silent for longest first; as many as were asked for.
     pub proxies: Vec<ProxyStatus>,
 }
@@ -60,6 +63,21 @@ pub struct ModeCounts {
     pub leased: u64,
     /// Too small to split.
     pub direct: u64,
+}
+
+/// The account's quota of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountStatus {
+    /// `read` or `write`.
+    pub kind: String,
+    /// The quota in force.
+    pub quota: QuotaStatus,
+    /// Tokens that no table was given.
+    pub bank: u64,
+    /// Σ over its tables of what counts as theirs: their rates, or what their proxies may still be using.
+    pub assigned: u64,
+    /// Tables that use it.
+    pub tables: u64,
 }
 
 /// A member of the fleet, as this server hears it.

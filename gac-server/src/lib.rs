@@ -22,7 +22,7 @@ mod survey;
 
 pub use config::{Config, ConfigError};
 pub use inspection::{
-    BucketStatus, Inspection, ModeCounts, ProxyStatus, QuotaStatus, ServerStatus, ShareStatus,
+    AccountStatus, BucketStatus, Inspection, ModeCounts, ProxyStatus, QuotaStatus, ServerStatus, ShareStatus,
 };
 pub use owner::{Answered, BucketOwner, Unreadable};
 pub use server::{GacError, Handle, Inspector, run, start};

@@ -85,11 +85,9 @@ impl GacService {
         let accounts =
             [(CapacityKind::Read, &quotas.account_read), (CapacityKind::Write, &quotas.account_write)];
         for (kind, account) in accounts {
-            // A part of the quotas says nothing of what it does not contain.
-            if account.is_some() || quotas.complete {
-                let quota = account.as_ref().map(|quota| quota.parts().1);
-                self.owner.set_account_quota(kind, quota, now);
-            }
+            // Every message tells of the account, also one that names a part of the buckets only.
+            let quota = account.as_ref().map(|quota| quota.parts().1);
+            self.owner.set_account_quota(kind, quota, now);
         }
         if quotas.complete {
             let listed: BTreeSet<BucketId> = quotas.quotas.iter().map(|quota| quota.parts().0).collect();

@@ -9,7 +9,9 @@ use units::Timestamp;
 use wire::proto::gac::InspectRequest;
 
 use crate::activity::Activity;
-use crate::inspection::{BucketStatus, Inspection, ProxyStatus, QuotaStatus, ServerStatus, ShareStatus};
+use crate::inspection::{
+    AccountStatus, BucketStatus, Inspection, ProxyStatus, QuotaStatus, ServerStatus, ShareStatus,
+};
 use crate::owner::Shard;
 use crate::service::GacService;
 use crate::survey::ratio;
@@ -71,8 +73,25 @@ impl GacService {
             fleet,
             levels_version: self.levels.lock().version(),
             modes: survey.modes,
+            accounts: self.accounts(),
             proxies,
         }
+    }
+
+    fn accounts(&self) -> Vec<AccountStatus> {
+        let kinds = [CapacityKind::Read, CapacityKind::Write].into_iter();
+        kinds
+            .filter_map(|kind| {
+                let account = self.owner.account_summary(kind)?;
+                Some(AccountStatus {
+                    kind: kind_name(kind).to_owned(),
+                    quota: quota_status(account.quota),
+                    bank: account.bank.get(),
+                    assigned: account.assigned.get(),
+                    tables: account.tables as u64,
+                })
+            })
+            .collect()
     }
 
     /// Those with the highest demand relative to their quota.

@@ -20,6 +20,10 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(60);
 /// Of every bucket, in units per second.
 const QUOTA: u64 = 1_000;
+/// Of that, what proxies use at any moment while nothing goes wrong: between a decrease and the raise that
+/// it makes room for, a step passes, and steps are long on a busy machine. One lost lease of two or three
+/// would show.
+const KEPT: u64 = 700;
 
 struct Server {
     handle: Handle,
@@ -208,7 +212,7 @@ async fn what_a_new_ring_moves_keeps_its_rates() {
     })
     .await;
 
-    assert!(least >= QUOTA * 85 / 100, "a bucket fell to {least} of {QUOTA}");
+    assert!(least >= KEPT, "a bucket fell to {least} of {QUOTA}");
     let (at_a, at_b) = (names(&a.everything()), names(&b.everything()));
     assert_eq!((at_a.len() + at_b.len(), at_a.is_disjoint(&at_b)), (12, true));
     assert_eq!(at_b, proxies[0].owned_by(&b).into_iter().map(BucketId::get).collect());
@@ -305,7 +309,7 @@ async fn a_restarted_server_leases_what_is_shown_until_it_has_heard_everybody() 
     assert!(again.everything().server.learning);
 
     step_until(&mut proxies, &[&again], |proxies| {
-        assert!(proxies[0].entries.keys().all(|id| used(proxies, *id) >= QUOTA * 85 / 100), "no dip");
+        assert!(proxies[0].entries.keys().all(|id| used(proxies, *id) >= KEPT), "no dip");
         again.handle.is_ready()
     })
     .await;
@@ -357,6 +361,47 @@ async fn an_owner_that_most_of_the_fleet_has_left_gives_nothing() {
 }
 
 #[tokio::test]
+async fn servers_come_and_go_under_load_and_the_rates_stay() {
+    let (a, b) = (Server::anywhere(3).await, Server::anywhere(3).await);
+    let mut proxies: Vec<_> = [1, 2, 3].map(|number| Proxy::new(number, 500, 8, ring(1, &[&a]))).into();
+    let push = async |epoch, ring: &[&Server], proxies: &mut [Proxy], among: &[&Server]| {
+        for server in among {
+            server.push_ring(epoch, ring).await;
+        }
+        step_until(proxies, among, |proxies| {
+            for id in proxies[0].entries.keys() {
+                let used = used(proxies, *id);
+                assert!(used <= QUOTA, "I1: {used}");
+                assert!(epoch == 1 || used >= KEPT, "a bucket fell to {used} of {QUOTA}");
+            }
+            let follow = |proxy: &Proxy| proxy.ring.epoch().get() == epoch;
+            proxies.iter().all(follow) && all_use_nearly_the_quota(proxies)
+        })
+        .await;
+    };
+    push(1, &[&a], &mut proxies, &[&a, &b]).await;
+    // One is added, then the first one drained.
+    push(2, &[&a, &b], &mut proxies, &[&a, &b]).await;
+    push(3, &[&b], &mut proxies, &[&a, &b]).await;
+    assert!(a.push_ring(3, &[&b]).await.drained);
+
+    // The other is killed and comes back empty; it hears of the ring a little later.
+    let address = b.stop().await;
+    let b = Server::start(address, 3).await;
+    step_until(&mut proxies, &[&b], |_| b.handle.is_ready()).await;
+    push(4, &[&b], &mut proxies, &[&b]).await;
+    // And the first one again.
+    push(5, &[&a, &b], &mut proxies, &[&a, &b]).await;
+
+    for server in [&a, &b] {
+        for bucket in server.everything().buckets {
+            assert!(bucket.over_admission <= bucket.over_admission_bound, "{bucket:?}");
+            assert!(bucket.jain_index > 0.9, "{bucket:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_leaving_proxy_frees_its_part_at_once() {
     let a = Server::anywhere(2).await;
     let mut proxies: Vec<_> = [1, 2].map(|number| Proxy::new(number, 700, 1, ring(1, &[&a]))).into();
@@ -369,7 +414,7 @@ async fn a_leaving_proxy_frees_its_part_at_once() {
     let now = a.everything();
     assert_eq!((now.server.fleet, now.buckets[0].shares.len()), (1, 1));
     proxies[0].wants = MilliUnitsPerSecond::from_units(900);
-    step_until(&mut proxies, &[&a], |proxies| used(proxies, bucket(1)) >= QUOTA * 85 / 100).await;
+    step_until(&mut proxies, &[&a], |proxies| used(proxies, bucket(1)) >= KEPT).await;
 }
 
 #[tokio::test]

@@ -123,6 +123,51 @@ async fn proxies_learn_which_quotas_stand_above_tables() {
 }
 
 #[tokio::test]
+async fn an_accounts_quota_is_divided_by_the_tables_claims() {
+    let (handle, connection, _shutdown) = gac(Config::new(loopback(), Vec::new())).await;
+    report(&connection, 1, &[]).await;
+    let table = |number| BucketId::new(TableId::new(number), CapacityKind::Write);
+    let claim =
+        |number, weight| control::Quota { weight, ..control::Quota::of(table(number), quota(900, 1)) };
+    let pushed = control::Quotas {
+        quotas: vec![claim(1, 1), claim(2, 3)],
+        complete: true,
+        account_read: None,
+        account_write: Some(control::Quota::of(BucketId::from_raw(0), quota(400, 1))),
+    };
+    connection.call::<PushQuotas>(&pushed, DEADLINE).await.expect("it answers");
+
+    // Both want more than there is: three quarters go to the one with three quarters of the weight.
+    let share = |number| BucketId::at(Level::AccountShare, number, CapacityKind::Write);
+    let mut offered = MilliUnits::ZERO;
+    let divided = async {
+        loop {
+            offered = offered + MilliUnits::from_units(100);
+            let wants =
+                |number| ReportEntry { bucket: share(number), throttled: offered, ..entry(quota(0, 0)) };
+            report(&connection, 1, &[wants(1), wants(2)]).await;
+            let wanted = gac::InspectRequest {
+                buckets: vec![share(1).get(), share(2).get()],
+                ..gac::InspectRequest::default()
+            };
+            let seen = handle.inspect(&wanted);
+            let [account] = &seen.server.accounts[..] else { panic!("{seen:?}") };
+            assert_eq!((account.kind.as_str(), account.quota.rate), ("write", 400_000));
+            assert!(account.assigned <= account.quota.rate, "I1 of the account");
+            let rates: Vec<u64> = seen.buckets.iter().map(|bucket| bucket.quota.rate).collect();
+            if let [one, three] = rates[..]
+                && three >= 250_000
+                && (2 * one..4 * one).contains(&three)
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, divided).await.expect("the weights come into force");
+}
+
+#[tokio::test]
 async fn a_new_tables_pool_starts_with_tokens_only_when_pushed_as_such() {
     let (_handle, connection, _shutdown) = gac(Config::new(loopback(), Vec::new())).await;
     report(&connection, 1, &[]).await;
