@@ -13,7 +13,8 @@ from botocore.credentials import Credentials
 
 import fleet
 
-CONNECTIONS = 6
+# Refusals may wait a moment for the next grant: few connections would pace the load by that.
+CONNECTIONS = 32
 KEYS = 64
 
 
@@ -32,7 +33,7 @@ class Load:
         self.turns = {proxy: itertools.count() for proxy in rates}
         self.threads = [
             threading.Thread(target=self._run, args=(cluster.endpoints[proxy], proxy, table))
-            for proxy in rates for _ in range(CONNECTIONS)
+            for proxy in rates for _ in range(CONNECTIONS // len(rates))
         ]
         for thread in self.threads:
             thread.start()
