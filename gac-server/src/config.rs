@@ -131,7 +131,6 @@ impl Config {
             contended_interval: Duration::from_millis(self.contended_interval_ms),
             comfortable_interval: Duration::from_millis(self.comfortable_interval_ms),
             membership: Duration::from_millis(self.membership_ms),
-            ..AllocatorConfig::default()
         }
     }
 }

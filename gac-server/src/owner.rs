@@ -255,6 +255,11 @@ impl BucketOwner {
         activities.sample(buckets, now);
     }
 
+    /// Counts silent proxies down in every shard; as a server does within each second, a part at a time.
+    pub fn look_through(&self, now: Timestamp) {
+        (0..SHARDS).for_each(|shard| self.tick(shard, now));
+    }
+
     /// What was found when each shard was last looked through.
     pub(crate) fn survey(&self) -> Survey {
         let surveys = self.shards.iter().map(|shard| shard.lock().survey.clone());
@@ -266,7 +271,7 @@ impl Answered {
     fn add(&mut self, bucket: BucketId, answer: &Answer) {
         match answer {
             Answer::Granted(grant) => {
-                self.tokens = self.tokens + grant.tokens;
+                self.tokens += grant.tokens;
                 self.grants.push(grant);
             }
             Answer::NotOwned => self.grants.not_owned.push(bucket.get()),
@@ -365,7 +370,7 @@ mod tests {
             let entries = [entry(busy, 80 * second), entry(idle, 40 * second)];
             let report = gac::Report::pack(HEADER, &entries);
             owner.answer(&report, at(second)).expect("it is well-formed");
-            (0..SHARDS).for_each(|shard| owner.tick(shard, at(second)));
+            owner.look_through(at(second));
         }
         let peaks = owner.take_peaks(at(8));
         let [peak] = &peaks[..] else { panic!("one of the two: {peaks:?}") };

@@ -96,8 +96,8 @@ impl Proxy {
         for entry in self.entries.values_mut() {
             let wanted = self.wants.earned_in(elapsed);
             let admitted = wanted.min(entry.rate_in_use.earned_in(elapsed));
-            entry.admitted = entry.admitted + admitted;
-            entry.throttled = entry.throttled + wanted.saturating_sub(admitted);
+            entry.admitted += admitted;
+            entry.throttled += wanted.saturating_sub(admitted);
         }
     }
 

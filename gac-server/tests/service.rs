@@ -142,7 +142,7 @@ async fn an_accounts_quota_is_divided_by_the_tables_claims() {
     let mut offered = MilliUnits::ZERO;
     let divided = async {
         loop {
-            offered = offered + MilliUnits::from_units(100);
+            offered += MilliUnits::from_units(100);
             let wants =
                 |number| ReportEntry { bucket: share(number), throttled: offered, ..entry(quota(0, 0)) };
             report(&connection, 1, &[wants(1), wants(2)]).await;
