@@ -190,3 +190,71 @@ pub(crate) fn stored<T: Record>(version: u64, value: &T) -> StoredRecord {
 pub(crate) fn json<T: Serialize + DeserializeOwned>(value: &T) -> bytes::Bytes {
     serde_json::to_vec(value).expect("records are plain data, which JSON can always hold").into()
 }
+
+#[cfg(test)]
+mod tests {
+    use dynamodb::table::{
+        Billing, KeyAttribute, KeySchema, KeyType, NewTable, ProvisionedThroughput, TableChange,
+    };
+    use serde_json::Value;
+    use units::UnixMillis;
+
+    use super::*;
+    use crate::quota::QuotaKind;
+    use crate::record::Identifiers;
+    use crate::table_command::{self, Account, Chance, Request};
+
+    #[test]
+    fn a_catalog_of_before_quotas_had_versions_is_read_and_goes_on() {
+        let mut table = serde_json::to_value(table()).unwrap();
+        for new in ["quotas", "on_demand"] {
+            table.as_object_mut().unwrap().remove(new);
+        }
+        table["descriptor"].as_object_mut().unwrap().remove("quotas");
+        table["descriptor"]["version"] = 5.into();
+        let old = |key: &str, value: &Value| StoredRecord {
+            key: key.to_owned(),
+            version: 1,
+            json: value.to_string().into(),
+        };
+        let quota =
+            serde_json::json!({ "table": 1, "direction": "read", "rate_milli": 1, "burst_milli": 300 });
+
+        let mut catalog = Catalog::load(&[old("table/orders", &table), old("quota/1/read", &quota)]).unwrap();
+
+        let read = &catalog.tables.get("orders").unwrap().value;
+        assert_eq!((read.quota(QuotaKind::Read).version, read.quota(QuotaKind::Read).terms.rate), (5, 9));
+        assert_eq!(read.descriptor.read_quota().version, 5, "no older than what proxies know");
+        let provisioned = Some(ProvisionedThroughput { read: 10, write: 9, ..Default::default() });
+        let change = TableChange { name: "orders".into(), provisioned, ..Default::default() };
+        let updated = table_command::update(&catalog, &change, REQUEST).unwrap();
+        assert_eq!(updated.quota(QuotaKind::Read).version, 6);
+        catalog.put(2, updated);
+    }
+
+    #[test]
+    fn a_record_that_nobody_knows_is_not_skipped() {
+        let record = StoredRecord { key: "later/x".into(), version: 1, json: "{}".into() };
+        assert!(Catalog::load(&[record]).is_err());
+    }
+
+    const REQUEST: Request<'static> = Request { principal: "ann", now: UnixMillis::new(0) };
+
+    fn table() -> TableRecord {
+        let new = NewTable {
+            name: "orders".into(),
+            keys: KeySchema { partition: KeyAttribute { name: "id".into(), kind: KeyType::S }, sort: None },
+            attribute_definitions: vec![],
+            billing: Billing::Provisioned(ProvisionedThroughput { read: 9, write: 9, ..Default::default() }),
+            deletion_protection: false,
+            table_class: None,
+            tags: vec![],
+        };
+        let account = Account { region: "r", account: "000000000000", table_limit: 9 };
+        let chance = Chance { uuid: "u".into(), hash_seed: 1 };
+        let identifiers = Identifiers { table: 1, first_partition: 1 };
+        let mut table = table_command::create(new, 1, identifiers, account, chance, REQUEST);
+        table.descriptor.status = TableStatus::Active;
+        table
+    }
+}

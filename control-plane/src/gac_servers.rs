@@ -63,6 +63,13 @@ impl RingBoard {
         Some(RingServerAnswer { epoch, buckets, drained, age_ms })
     }
 
+    /// Forgets what was heard while this member did not tell the servers anything.
+    fn begin_term(&self) {
+        for told in self.servers.lock().values_mut() {
+            *told = Told { heard: clock::now(), answer: None };
+        }
+    }
+
     fn begin(&self, server: &str) {
         self.servers.lock().insert(server.to_owned(), Told { heard: clock::now(), answer: None });
     }
@@ -85,10 +92,14 @@ pub(crate) async fn keep_told(
 ) {
     let tasks = TaskTracker::new();
     let mut told: BTreeMap<String, CancellationToken> = BTreeMap::new();
+    let mut term = None;
     loop {
         // While another member leads, it tells them, and the tasks here have nothing to tell.
         let now = published.borrow_and_update().clone();
         if let Some(now) = now {
+            if term.replace(now.term()) != Some(now.term()) {
+                board.begin_term();
+            }
             let servers: Vec<String> = now.ring().all_servers().map(str::to_owned).collect();
             for (server, stop) in told.extract_if(.., |server, _| !servers.contains(server)) {
                 stop.cancel();

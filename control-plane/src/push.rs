@@ -87,6 +87,11 @@ impl Published {
         }
     }
 
+    /// The term of the leader that wants it known.
+    pub(crate) const fn term(&self) -> Term {
+        self.term
+    }
+
     /// Which GAC servers own the buckets.
     pub(crate) fn ring(&self) -> &RingRecord {
         &self.ring

@@ -5,6 +5,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use control_plane::quota::{BoostRate, BoostRequest, QuotaKind, QuotaSubject, Signed};
 use control_plane::{Config, Handle, InitialCredential, MemberAddress};
 use dynamodb::table::{
     AttributeDefinition, Billing, KeyAttribute, KeySchema, KeyType, NewTable, ProvisionedThroughput,
@@ -29,6 +30,30 @@ async fn a_table_outlives_the_member_that_created_it() {
     assert_eq!((found.id, found.uuid), (created.id, created.uuid));
     let next = members.create("more").await;
     assert!(next.id > created.id);
+    members.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_boost_outlives_the_member_that_was_asked_for_it() {
+    let folders = tempfile::tempdir().unwrap();
+    let mut members = Members::start(folders.path()).await;
+    members.create("orders").await;
+    let boost = BoostRequest {
+        subject: QuotaSubject::Table("orders".into()),
+        kind: QuotaKind::Read,
+        to: BoostRate::Rate(50),
+        for_ms: 3_600_000,
+        signed: Signed { author: "ann".into(), ..Signed::default() },
+    };
+    let asked = members.leader().await.quotas().boost(boost.clone(), false).await.unwrap();
+
+    members.stop_leader().await;
+
+    let quotas = members.leader().await.quotas();
+    let found = quotas.get(&boost.subject).await.unwrap().swap_remove(0);
+    assert_eq!(found, asked.state);
+    let history = quotas.history(&boost.subject).await.unwrap().swap_remove(0);
+    assert_eq!(history.versions.iter().map(|version| version.version).collect::<Vec<_>>(), [1, 2]);
     members.stop().await;
 }
 
@@ -140,6 +165,19 @@ impl Members {
 
     async fn describe(&self, name: &str) -> TableDescriptor {
         self.table(Command::Describe(name.into())).await
+    }
+
+    /// The member that leads, once there is one.
+    async fn leader(&self) -> &Handle {
+        within(async {
+            loop {
+                if let Some(leader) = self.running.iter().find(|member| member.handle.leads()) {
+                    return &leader.handle;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
     }
 
     async fn stop_leader(&mut self) {

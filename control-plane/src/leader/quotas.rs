@@ -9,8 +9,9 @@ use wire::clock;
 use super::{Changed, CommandError, Leader};
 use crate::catalog_store::{CatalogStore, WriteError};
 use crate::metrics;
-use crate::quota::{QuotaCause, QuotaDiff, QuotaSubject};
+use crate::quota::{QuotaDiff, QuotaSubject};
 use crate::quota_command::{self, Plan, QuotaCommand, Write};
+use crate::record::QuotaRecord;
 use crate::ring::{self, RingCommand};
 
 impl<S: CatalogStore> Leader<'_, S> {
@@ -72,7 +73,6 @@ impl<S: CatalogStore> Leader<'_, S> {
                 .is_some_and(|before| before.value.quotas != table.quotas);
             if raised {
                 info!(table = %table.descriptor.name, "a table on demand has outgrown its quota");
-                metrics::quota_change(QuotaCause::OnDemand.author_kind());
             }
             self.write(table).await?;
             busy = true;
@@ -100,9 +100,8 @@ impl<S: CatalogStore> Leader<'_, S> {
         let Some(write) = plan.write else { return Ok(plan.diff) };
         match write {
             Write::Table(table) => self.write(*table).await?,
-            Write::Quota(record) => self.write(record).await?,
+            Write::Quota(record) => self.record_version(record).await?,
         }
-        metrics::quota_change(plan.cause.author_kind());
         let version = &plan.diff.state.current;
         info!(
             subject = %plan.diff.subject,
@@ -120,8 +119,14 @@ impl<S: CatalogStore> Leader<'_, S> {
     pub(super) async fn record_histories(&mut self, table: &str) -> Result<(), WriteError> {
         let Some(table) = self.catalog.tables.get(table).cloned() else { return Ok(()) };
         for history in quota_command::histories_to_write(&table.value, &self.catalog) {
-            self.write(history).await?;
+            self.record_version(history).await?;
         }
         Ok(())
+    }
+
+    /// Writes a history with one more version: each version comes by here once.
+    pub(super) async fn record_version(&mut self, history: QuotaRecord) -> Result<(), WriteError> {
+        metrics::quota_change(history.newest().cause.author_kind());
+        self.write(history).await
     }
 }

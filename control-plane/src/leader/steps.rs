@@ -54,7 +54,7 @@ impl<S: CatalogStore> Leader<'_, S> {
             }
             Step::RecordQuota(quota) => {
                 metrics::step("record_quota");
-                self.write(quota).await
+                self.record_version(quota).await
             }
             Step::Place(name) => {
                 metrics::step("place");

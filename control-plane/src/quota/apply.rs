@@ -166,14 +166,17 @@ fn scaled(rate: u64, factor: f64) -> u64 {
     (rate as f64 * factor).ceil() as u64
 }
 
-/// Whether a change says who wants it, within bounds.
+/// Whether a change says who wants it, within bounds. Without control characters JSON at most doubles the
+/// text, so that a full history stays below the size of an item.
 pub(crate) fn check_signed(signed: &Signed) -> Result<(), QuotaError> {
-    if signed.author.is_empty() || signed.author.len() > MAX_AUTHOR_BYTES {
-        let message = format!("must have 1 to {MAX_AUTHOR_BYTES} bytes");
+    let plain = |text: &str| !text.chars().any(char::is_control);
+    if signed.author.is_empty() || signed.author.len() > MAX_AUTHOR_BYTES || !plain(&signed.author) {
+        let message = format!("must have 1 to {MAX_AUTHOR_BYTES} bytes without control characters");
         return Err(QuotaError::invalid("author", message));
     }
-    if signed.reason.len() > MAX_REASON_BYTES {
-        return Err(QuotaError::invalid("reason", format!("must have at most {MAX_REASON_BYTES} bytes")));
+    if signed.reason.len() > MAX_REASON_BYTES || !plain(&signed.reason) {
+        let message = format!("must have at most {MAX_REASON_BYTES} bytes without control characters");
+        return Err(QuotaError::invalid("reason", message));
     }
     Ok(())
 }

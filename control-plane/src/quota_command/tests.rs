@@ -1,12 +1,14 @@
 //! Changes of quotas against a catalog, and against a naive model of a quota's life.
 
-use dynamodb::table::{KeyAttribute, KeySchema, KeyType, NewTable, ProvisionedThroughput, TableChange};
+use dynamodb::table::{
+    Billing, KeyAttribute, KeySchema, KeyType, NewTable, ProvisionedThroughput, TableChange, TableStatus,
+};
 use proptest::prelude::*;
 
 use super::*;
 use crate::quota::{BoostRate, FieldChange, HISTORY_VERSIONS};
 use crate::record::Identifiers;
-use crate::table_command::{Account, Chance, Request};
+use crate::table_command::{self, Account, Chance, Request};
 
 #[test]
 fn a_provisioned_tables_rate_is_its_provisioned_throughput() {
@@ -174,6 +176,7 @@ fn values_that_cannot_be_are_refused_by_name() {
     assert_eq!(field_of(set(ORDERS, |change| change.mode = Some(QuotaMode::Unlimited))), "mode");
     assert_eq!(field_of(set(ORDERS, |change| change.signed.author.clear())), "author");
     assert_eq!(field_of(set(ORDERS, |change| change.signed.reason = "x".repeat(1025))), "reason");
+    assert_eq!(field_of(set(ORDERS, |change| change.signed.reason = "two\nlines".into())), "reason");
     let floor_above_cap = set(ORDERS, |change| {
         change.floor = Some(10);
         change.cap = Some(Some(9));
