@@ -22,6 +22,7 @@ mod permit;
 mod principals;
 mod refusal_log;
 mod reporter;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod tick;
@@ -30,24 +31,13 @@ mod verdict;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use ::admission::{
-    BucketId, CapacityKind, ChainRefusal, LeaseKeeper, Level, OutagePolicy, PoolColour, Quota, ReportHeader,
-    Ring, StorageRefusal, Taken,
-};
-use arc_swap::ArcSwap;
-use dashmap::DashMap;
+use ::admission::{BucketId, CapacityKind, ChainRefusal, Level, PoolColour, StorageRefusal, Taken};
 use dynamodb::api::ApiOperation;
-use dynamodb::table::{Outage, TableDescriptor};
-use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use units::{Epoch, MilliUnits, MilliUnitsPerSecond, ProxyId, TableId, Timestamp};
+use units::{MilliUnits, ProxyId, TableId, Timestamp};
 use wire::clock;
-use wire::proto::gac;
-use wire::transport::CallError;
 
 pub(crate) use described::Described;
 pub use explanation::{Capacity, Cause, Explanation, HotKeyCheck, Layer, LevelCheck, PartitionCheck};
@@ -55,13 +45,10 @@ pub(crate) use permit::{Ask, Permit, Refusal};
 pub use top::{Amount, Flow, Top, TopRow};
 
 use crate::http::RequestId;
-use known_levels::KnownLevels;
-use local_bucket::{LocalBucket, NewBucket};
-use metrics::AdmissionMetrics;
-use owners::{Link, MAX_SERVERS, Owners};
+use local_bucket::LocalBucket;
 use permit::Levels;
-use principals::Principals;
-use refusal_log::{Record, RefusalLog};
+use refusal_log::Record;
+use shared::{Shared, UNKNOWN_QUOTA};
 
 /// How long a request waits at most for a grant from a pool that may have tokens: the least gap between
 /// two reports (100 ms) and a round trip.
@@ -84,47 +71,11 @@ pub(crate) struct Admission {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    config: AdmissionConfig,
-    /// Counters are cumulative within it; the wall clock makes it grow with every start.
-    session: u64,
-    owners: ArcSwap<Owners>,
-    /// Rings are taken in one after the other.
-    moving: Mutex<()>,
-    /// Live proxies, as a server said last.
-    fleet: AtomicU32,
-    levels: ArcSwap<KnownLevels>,
-    /// Levels are being fetched.
-    fetching: AtomicBool,
-    buckets: DashMap<BucketId, Arc<LocalBucket>, foldhash::fast::RandomState>,
-    principals: Principals,
-    refusals: RefusalLog,
-    metrics: AdmissionMetrics,
-    tasks: TaskTracker,
-    shutdown: CancellationToken,
-}
-
 impl Admission {
     /// Starts the tasks that keep the leases; they end with `shutdown`.
     #[must_use]
     pub(crate) fn start(config: AdmissionConfig, shutdown: &CancellationToken) -> Self {
-        let now = clock::now();
-        let shared = Arc::new(Shared {
-            owners: ArcSwap::from_pointee(Owners::configured(&config.servers, now)),
-            config,
-            session: clock::unix_now().get(),
-            moving: Mutex::default(),
-            fleet: AtomicU32::new(0),
-            levels: ArcSwap::default(),
-            fetching: AtomicBool::new(false),
-            buckets: DashMap::default(),
-            principals: Principals::new(now),
-            refusals: RefusalLog::default(),
-            metrics: AdmissionMetrics::new(),
-            tasks: TaskTracker::new(),
-            shutdown: shutdown.clone(),
-        });
+        let shared = Arc::new(Shared::new(config, shutdown));
         for link in &shared.owners.load().links {
             shared.report_to(link);
         }
@@ -301,7 +252,10 @@ impl Admission {
             now = clock::now();
             if bucket.may_cover(ask.cost, now) {
                 match self.take(ask, levels, now) {
-                    Ok(taken) => return Ok(taken),
+                    Ok(taken) => {
+                        place.admitted();
+                        return Ok(taken);
+                    }
                     Err(again) => refusal = again,
                 }
             }
@@ -357,158 +311,6 @@ impl Admission {
     }
 }
 
-impl Shared {
-    /// What stands above every report's entries.
-    fn report_header(&self) -> ReportHeader {
-        ReportHeader {
-            proxy: self.config.proxy,
-            session: self.session,
-            fleet: self.fleet.load(Ordering::Relaxed),
-            ring: self.owners.load().ring.epoch(),
-            leaving: false,
-        }
-    }
-
-    /// Proxies in the fleet, as far as this one knows; at least one.
-    fn proxies(&self) -> u32 {
-        self.fleet.load(Ordering::Relaxed).max(self.config.expected_proxies).max(1)
-    }
-
-    fn table_bucket(&self, table: &TableDescriptor, kind: CapacityKind, now: Timestamp) -> Arc<LocalBucket> {
-        let id = BucketId::new(TableId::new(table.id), kind);
-        let bucket = self.bucket(id, now, || {
-            let described = Described::of(table, kind);
-            (Arc::clone(&described.name), Some(Arc::new(described)), quota_of(table, kind))
-        });
-        if bucket.knows_older_than(table.version) {
-            bucket.learn(Described::of(table, kind), quota_of(table, kind));
-            self.urge(&bucket);
-        }
-        bucket
-    }
-
-    /// The table's share of the account. Its quota is its owner's to divide; until that has spoken, the
-    /// table's own is the most that the share can be worth.
-    fn account_share(&self, table: &TableDescriptor, kind: CapacityKind, now: Timestamp) -> Arc<LocalBucket> {
-        let id = BucketId::at(Level::AccountShare, table.id, kind);
-        self.bucket(id, now, || {
-            let quota = Quota { version: 0, shadow: false, ..quota_of(table, kind) };
-            (table.name.as_str().into(), None, quota)
-        })
-    }
-
-    /// The bucket; it is made when it is used for the first time.
-    fn bucket(
-        &self,
-        id: BucketId,
-        now: Timestamp,
-        new: impl FnOnce() -> (Arc<str>, Option<Arc<Described>>, Quota),
-    ) -> Arc<LocalBucket> {
-        if let Some(bucket) = self.buckets.get(&id) {
-            return Arc::clone(&bucket);
-        }
-        let (subject, described, quota) = new();
-        let lease = LeaseKeeper::first_lease(quota, self.proxies(), now);
-        let owner = self.owners.load().of(id).cloned();
-        let new = NewBucket { id, subject, described, quota, lease, owner };
-        let bucket =
-            Arc::clone(&self.buckets.entry(id).or_insert_with(|| Arc::new(LocalBucket::new(new, now))));
-        // The ring may have moved since the owner was looked up.
-        bucket.move_to(self.owners.load().of(id));
-        if bucket.tend(self.proxies(), now) {
-            self.urge(&bucket);
-        }
-        bucket
-    }
-
-    /// Asks for an early report.
-    fn urge(&self, bucket: &Arc<LocalBucket>) {
-        if bucket.becomes_urgent() {
-            match bucket.owner() {
-                Some(owner) => owner.urge(Arc::clone(bucket)),
-                None => bucket.is_no_longer_urgent(),
-            }
-        }
-    }
-
-    fn owned_by(&self, link: &Arc<Link>) -> Vec<Arc<LocalBucket>> {
-        let mine = self.buckets.iter().filter(|bucket| bucket.is_owned_by(link));
-        mine.map(|bucket| Arc::clone(&bucket)).collect()
-    }
-
-    fn report_to(self: &Arc<Self>, link: &Arc<Link>) {
-        self.tasks.spawn(reporter::run(Arc::clone(self), Arc::clone(link), self.shutdown.clone()));
-    }
-
-    fn learn_fleet(&self, fleet: u32) {
-        if fleet > 0 {
-            self.fleet.store(fleet, Ordering::Relaxed);
-            self.metrics.fleet.set(f64::from(fleet));
-        }
-    }
-
-    /// Takes in a ring, if it is newer: connects to its new servers, leaves those that are not in it, and
-    /// reports moved buckets to their new owners. Whether it was newer.
-    fn learn_ring(self: &Arc<Self>, epoch: u64, servers: &[String]) -> bool {
-        let epoch = Epoch::new(epoch);
-        let believable = !servers.is_empty() && servers.len() <= MAX_SERVERS;
-        if !believable || epoch <= self.owners.load().ring.epoch() {
-            return false;
-        }
-        let _one_at_a_time = self.moving.lock();
-        let before = self.owners.load_full();
-        if epoch <= before.ring.epoch() {
-            return false;
-        }
-        let after = Arc::new(before.moved_to(Ring::new(epoch, servers.iter().cloned()), clock::now()));
-        self.owners.store(Arc::clone(&after));
-        let is_in = |links: &[Arc<Link>], link: &Arc<Link>| links.iter().any(|it| Arc::ptr_eq(it, link));
-        after.links.iter().filter(|link| !is_in(&before.links, link)).for_each(|link| self.report_to(link));
-        for bucket in &self.buckets {
-            if bucket.move_to(after.of(bucket.id)) {
-                self.urge(&bucket);
-            }
-        }
-        before.links.iter().filter(|link| !is_in(&after.links, link)).for_each(|link| link.gone.cancel());
-        tracing::info!(%epoch, servers = after.links.len(), "the ring of GAC servers has moved");
-        #[expect(clippy::cast_precision_loss, reason = "only shown")]
-        self.metrics.ring_epoch.set(epoch.get() as f64);
-        true
-    }
-
-    /// Whether to fetch the levels: somebody knows newer ones, and nobody is fetching.
-    fn wants_levels(&self, version: u64) -> bool {
-        version > self.levels.load().version && !self.fetching.swap(true, Ordering::Relaxed)
-    }
-
-    fn learn_levels(&self, levels: Result<gac::Levels, CallError>) {
-        self.fetching.store(false, Ordering::Relaxed);
-        match levels {
-            Ok(levels) if levels.version > self.levels.load().version => {
-                tracing::info!(
-                    version = levels.version,
-                    principals = levels.principals.len(),
-                    "levels learned"
-                );
-                self.levels.store(Arc::new(KnownLevels::read(levels)));
-            }
-            Ok(_) => {}
-            // The next answer names the version again.
-            Err(error) => tracing::debug!(%error, "levels not learned"),
-        }
-    }
-}
-
-/// The quota of a level that is only known to have one: until its owner tells it, nothing is admitted
-/// without asking, and while nobody can be asked, the table's quota is what limits.
-const UNKNOWN_QUOTA: Quota = Quota {
-    rate: MilliUnitsPerSecond::new(0),
-    burst: MilliUnits::ZERO,
-    version: 0,
-    outage: OutagePolicy::Open,
-    shadow: false,
-};
-
 /// Why the bucket refused.
 fn cause(bucket: &LocalBucket, now: Timestamp) -> Cause {
     let leased = now <= bucket.tokens.lease_expires();
@@ -534,23 +336,4 @@ fn level_records(
 ) -> [Option<refusal_log::LevelRecord>; ::admission::MAX_LEVELS] {
     let mut records = levels.iter().enumerate().map(|(level, it)| it.record(refused == Some(level), now));
     std::array::from_fn(|_| records.next())
-}
-
-/// The table's quota in force, as its descriptor says.
-fn quota_of(table: &TableDescriptor, kind: CapacityKind) -> Quota {
-    let quota = match kind {
-        CapacityKind::Read => table.read_quota(),
-        CapacityKind::Write => table.write_quota(),
-    };
-    Quota {
-        rate: MilliUnitsPerSecond::new(quota.rate_milli),
-        burst: MilliUnits::new(quota.burst_milli),
-        version: quota.version,
-        outage: match quota.outage {
-            Outage::Strict => OutagePolicy::Strict,
-            Outage::Static => OutagePolicy::Static,
-            Outage::Open => OutagePolicy::Open,
-        },
-        shadow: quota.shadow,
-    }
 }

@@ -81,6 +81,7 @@ pub(super) struct NewBucket {
 pub(super) struct Place<'a> {
     bucket: &'a LocalBucket,
     needs: MilliUnits,
+    admitted: AtomicBool,
 }
 
 impl Place<'_> {
@@ -88,11 +89,20 @@ impl Place<'_> {
     pub(super) fn granted(&self) -> tokio::sync::futures::Notified<'_> {
         self.bucket.granted.notified()
     }
+
+    /// The wait was worth it: the first attempt was no refusal.
+    pub(super) fn admitted(&self) {
+        self.admitted.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.bucket.tokens.stop_waiting(self.needs);
+        if self.admitted.load(Ordering::Relaxed) {
+            self.bucket.tokens.stop_waiting_admitted(self.needs);
+        } else {
+            self.bucket.tokens.stop_waiting(self.needs);
+        }
         self.bucket.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -165,7 +175,10 @@ impl LocalBucket {
         let mut known = self.quota.lock();
         if quota.version >= known.version {
             *known = quota;
-            self.shadow.store(quota.shadow, Ordering::Relaxed);
+            // A principal's quota that even its owner was not told yet, for it has restarted while the control
+            // plane is away: until then it counts, and refuses nobody for what nobody knows.
+            let unknown = self.id.level() == Level::Principal && quota.version == 0;
+            self.shadow.store(quota.shadow || unknown, Ordering::Relaxed);
         }
     }
 
@@ -235,7 +248,7 @@ impl LocalBucket {
             return None;
         }
         // Given back also when it was one too many.
-        let place = Place { bucket: self, needs };
+        let place = Place { bucket: self, needs, admitted: AtomicBool::new(false) };
         (self.waiting.fetch_add(1, Ordering::Relaxed) < MAX_WAITING).then_some(place)
     }
 
@@ -260,7 +273,7 @@ impl LocalBucket {
     /// Whether another attempt is worth its while: a failed one counts as refused.
     pub(super) fn may_cover(&self, cost: MilliUnits, now: Timestamp) -> bool {
         self.tokens.refill(now);
-        self.tokens.level() >= cost.min(self.tokens.cap()).max(MilliUnits::new(1))
+        self.is_shadow() || self.tokens.level() >= cost.min(self.tokens.cap()).max(MilliUnits::new(1))
     }
 
     pub(super) fn waiting(&self) -> usize {

@@ -19,10 +19,10 @@ use wire::method::{FetchLevels, Report};
 use wire::proto::gac;
 use wire::transport::{CallError, Connection, ConnectionConfig};
 
-use super::Shared;
 use super::local_bucket::LocalBucket;
 use super::metrics::ServerMetrics;
 use super::owners::Link;
+use super::shared::Shared;
 
 /// How often urgent buckets are looked at while there are any: they wait for their minimum gap.
 const URGENT_LOOK: Duration = Duration::from_millis(20);

@@ -1,17 +1,20 @@
 //! Admission against real GAC servers over loopback.
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use ::admission::Quota;
 use dynamodb::table::{
-    Billing, KeyAttribute, KeySchema, KeyType, ProvisionedThroughput, TableQuota, TableQuotas, TableStatus,
+    Billing, KeyAttribute, KeySchema, KeyType, ProvisionedThroughput, TableDescriptor, TableQuota,
+    TableQuotas, TableStatus,
 };
-
+use tokio_util::task::TaskTracker;
+use units::{Epoch, MilliUnitsPerSecond, Timestamp};
 use wire::method::{PushQuotas, PushRing};
-use wire::proto::control;
+use wire::proto::{control, gac};
 use wire::transport::{Connection, ConnectionConfig};
 
+use super::shared::quota_of;
 use super::*;
 use crate::http::RequestIds;
 
@@ -523,6 +526,33 @@ async fn a_principals_quota_limits_it_and_nobody_else() {
     assert!(Client::named(&proxy, "shop").admit_patiently(&table, units(1)).await.is_ok());
     let top = proxy.top();
     assert!(top.principals.len() <= 2);
+}
+
+#[tokio::test]
+async fn of_the_accounts_quota_nothing_is_used_before_it_was_granted() {
+    let fleet = Fleet::start(1, 1).await;
+    let account_write = Some(control_quota(BucketId::at(Level::AccountShare, 0, WRITE), 1000, 1000));
+    fleet.push(&control::Quotas { account_write, complete: true, ..control::Quotas::default() }).await;
+    let proxy = fleet.proxy(1, 1);
+    until(|| proxy.shared.levels.load().limits_account(WRITE)).await;
+    let (client, table) = (Client::of(&proxy), provisioned(1, 1, 5000, 5000));
+    let refused = client.admit(&table, WRITE, units(1)).expect_err("its part is not known yet");
+    assert_eq!((refused.layer, refused.cause), (Layer::Account, Cause::Account));
+    let granted = async { while client.admit_patiently(&table, units(1)).await.is_err() {} };
+    tokio::time::timeout(LONG, granted).await.expect("it is granted a part");
+}
+
+#[tokio::test]
+async fn a_principals_quota_that_nobody_knows_refuses_nobody() {
+    let fleet = Fleet::start(1, 1).await;
+    let proxy = fleet.proxy(1, 1);
+    until(|| fleet.gac[0].is_ready()).await;
+    let job = gac::Principal { name: "batch-job".into(), read: false, write: true };
+    let levels = gac::Levels { version: 1, principals: vec![job], ..gac::Levels::default() };
+    proxy.shared.learn_levels(Ok(levels));
+    let (client, table) = (Client::named(&proxy, "batch-job"), provisioned(1, 1, 5000, 5000));
+    let admitted = client.admit_patiently(&table, units(1)).await;
+    assert!(admitted.is_ok(), "{admitted:?}");
 }
 
 #[tokio::test]

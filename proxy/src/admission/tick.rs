@@ -8,9 +8,9 @@ use ::admission::CapacityKind;
 use units::{MilliUnits, Timestamp};
 use wire::clock;
 
-use super::Shared;
 use super::local_bucket::LocalBucket;
 use super::metrics::MODES;
+use super::shared::Shared;
 
 /// How often all buckets are looked at for reports that are due.
 const LOOK: Duration = Duration::from_millis(100);
