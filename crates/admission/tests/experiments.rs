@@ -106,6 +106,11 @@ fn e11_costs_known_late_stay_within_the_debt() {
 }
 
 #[test]
+fn e12_tables_of_one_account_get_their_floors_and_fair_shares() {
+    reaches("E12");
+}
+
+#[test]
 fn e13_a_changed_quota_is_in_force_within_one_interval() {
     reaches("E13");
 }
