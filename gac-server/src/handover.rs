@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use admission::{BucketId, BucketState};
+use admission::BucketId;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 use units::Timestamp;
@@ -79,18 +79,17 @@ impl Round<'_> {
             self.owners.entry(owner.clone()).or_insert_with(|| NewOwner::at(owner));
         }
         let owners = &self.owners;
-        let outcomes = join_all(by_owner.iter().map(async |(name, states)| {
-            let message = self.service.handover_message(states);
-            (name, states, owners[name].send(&message).await)
-        }))
-        .await;
+        let sending = by_owner.iter().map(async |(name, message)| {
+            let taken = owners[name].send(message).await;
+            (name, message, taken.unwrap_or_default())
+        });
+        let outcomes = join_all(sending).await;
         let now = clock::now();
         let mut progress = false;
-        for (name, states, taken) in outcomes {
+        for (name, message, taken) in outcomes {
             let owner = self.owners.get_mut(name).expect("it was entered above");
-            let taken = taken.unwrap_or_default();
             if taken.is_empty() {
-                progress |= give_up_after_a_while(self.service, owner, states, now);
+                progress |= give_up_after_a_while(self.service, owner, message, now);
                 continue;
             }
             progress = true;
@@ -108,14 +107,15 @@ impl Round<'_> {
 fn give_up_after_a_while(
     service: &GacService,
     owner: &NewOwner,
-    states: &[BucketState],
+    message: &gac::Handover,
     now: Timestamp,
 ) -> bool {
     let too_long = now.since(owner.took_at) >= PATIENCE;
     if too_long {
         let to = owner.connection.address();
-        tracing::warn!(to, buckets = states.len(), "not handed over: the new owner learns by itself");
-        service.given_up(states);
+        let buckets: Vec<_> = message.buckets.iter().map(|state| BucketId::from_raw(state.bucket)).collect();
+        tracing::warn!(to, buckets = buckets.len(), "not handed over: the new owner learns by itself");
+        service.given_up(&buckets);
     }
     too_long
 }

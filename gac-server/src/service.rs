@@ -122,16 +122,16 @@ impl GacService {
     }
 
     /// The next of what is to be handed over, by new owner.
-    pub(crate) fn handovers(&self) -> BTreeMap<String, Vec<BucketState>> {
-        self.owner.handovers(BUCKETS_PER_HANDOVER, SHARES_PER_HANDOVER, clock::now())
-    }
-
-    pub(crate) fn handover_message(&self, states: &[BucketState]) -> gac::Handover {
-        gac::Handover {
-            ring_epoch: self.owner.ring_epoch().get(),
+    pub(crate) fn handovers(&self) -> BTreeMap<String, gac::Handover> {
+        // Read first: what a newer ring moves meanwhile is refused under this one, and sent again.
+        let ring = self.owner.ring_epoch();
+        let by_owner = self.owner.handovers(BUCKETS_PER_HANDOVER, SHARES_PER_HANDOVER, clock::now());
+        let message = |states: Vec<BucketState>| gac::Handover {
+            ring_epoch: ring.get(),
             from: self.address.clone(),
             buckets: states.iter().map(Into::into).collect(),
-        }
+        };
+        by_owner.into_iter().map(|(owner, states)| (owner, message(states))).collect()
     }
 
     /// A new owner has these buckets.
@@ -141,9 +141,8 @@ impl GacService {
     }
 
     /// Their new owner learns these buckets by itself.
-    pub(crate) fn given_up(&self, states: &[BucketState]) {
-        let buckets: Vec<BucketId> = states.iter().map(|state| state.bucket).collect();
-        self.owner.handed_over(&buckets);
+    pub(crate) fn given_up(&self, buckets: &[BucketId]) {
+        self.owner.handed_over(buckets);
         self.metrics.given_up.increment(buckets.len() as u64);
     }
 
