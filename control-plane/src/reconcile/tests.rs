@@ -14,7 +14,8 @@ use units::{Bytes64, Epoch, Term, UnixMillis};
 
 use super::*;
 use crate::fleet::ReplicaState;
-use crate::quota::QuotaKind;
+use crate::quota::{QuotaChange, QuotaKind, QuotaSubject, Signed};
+use crate::quota_command::{self, QuotaCommand, Write};
 use crate::record::{CounterRecord, QuotaOwner};
 use crate::table_command::{self, Account, Chance, Request};
 
@@ -141,7 +142,8 @@ impl World {
                 self.create(&format!("t{}", self.tables_made));
             }
             1 => self.delete_any(),
-            2 => self.update_any(),
+            2 if self.rng.random_bool(0.5) => self.update_any(),
+            2 => self.set_any_quota(),
             3 => self.a_node_falls_or_rises(),
             4 => self.another_leads(),
             5 => self.pass(Duration::from_secs(5)),
@@ -270,6 +272,23 @@ impl World {
         let change = TableChange { name, provisioned, ..Default::default() };
         if let Ok(table) = table_command::update(&self.catalog, &change, REQUEST) {
             self.catalog.put(1, table);
+        }
+    }
+
+    /// As the leader does it: first what an earlier change left to do. It may fail right afterwards.
+    fn set_any_quota(&mut self) {
+        let Some(name) = self.any_table() else { return };
+        for history in histories_to_write(&self.table(&name), &self.catalog) {
+            self.catalog.put(1, history);
+        }
+        let signed = Signed { author: "ann".into(), ..Signed::default() };
+        let rate = Some(self.rng.random_range(1..9));
+        let change = QuotaChange::of(QuotaSubject::Table(name), QuotaKind::Write, signed);
+        let command = QuotaCommand::Set(QuotaChange { rate, ..change });
+        if let Ok(plan) = quota_command::plan(&self.catalog, &command, UnixMillis::new(0), false)
+            && let Some(Write::Table(table)) = plan.write
+        {
+            self.catalog.put(1, *table);
         }
     }
 
