@@ -208,7 +208,9 @@ impl LeaseKeeper {
             // What nobody wants goes home.
             self.hold_nothing(bucket, now);
         }
-        let counters = bucket.counters();
+        let mut counters = bucket.counters();
+        // A request that begins to wait was counted as refused for a moment; what was reported only grows.
+        counters.throttled = counters.throttled.max(self.reported.throttled);
         let elapsed = self.reported_at.map_or(FIRST_INTERVAL, |at| now.since(at).max(MIN_REPORT_GAP));
         self.offered_rate = rate_of(counters.offered().saturating_sub(self.reported.offered()), elapsed);
         let rate = bucket.rate_at(now);

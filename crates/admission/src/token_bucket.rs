@@ -216,6 +216,8 @@ pub struct AtomicTokenBucket {
     may_owe: AtomicBool,
     /// What requests wait for together.
     awaited: AtomicU64,
+    /// Refused at first, and admitted after a wait.
+    admitted_late: AtomicU64,
     /// Direct mode: nothing will be there until then.
     dry_until: AtomicU64,
 }
@@ -247,6 +249,7 @@ impl AtomicTokenBucket {
             repaid_at: AtomicU64::new(now.as_nanos()),
             may_owe: AtomicBool::new(lease.rate.get() > 0 && lease.expires > now),
             awaited: AtomicU64::new(0),
+            admitted_late: AtomicU64::new(0),
             dry_until: AtomicU64::new(0),
         }
     }
@@ -410,7 +413,7 @@ impl AtomicTokenBucket {
     pub fn counters(&self) -> BucketCounters {
         BucketCounters {
             admitted: MilliUnits::new(self.admitted.load(Ordering::Relaxed)),
-            throttled: MilliUnits::new(self.throttled.load(Ordering::Relaxed)),
+            throttled: self.refused_for_good(),
             returned: MilliUnits::new(self.returned.load(Ordering::Relaxed)),
         }
     }
@@ -428,6 +431,18 @@ impl AtomicTokenBucket {
     /// A request for which [`Self::wait_for`] was true waits no more.
     pub fn stop_waiting(&self, cost: MilliUnits) {
         self.awaited.fetch_sub(cost.get(), Ordering::Relaxed);
+    }
+
+    /// The same, of one that was admitted after all: its refusal counts no more.
+    pub fn stop_waiting_admitted(&self, cost: MilliUnits) {
+        self.admitted_late.fetch_add(cost.get(), Ordering::Relaxed);
+        self.stop_waiting(cost);
+    }
+
+    /// Without what still waits, or was admitted after a wait: that is no demand beside what is admitted.
+    fn refused_for_good(&self) -> MilliUnits {
+        let undecided = self.awaited() + MilliUnits::new(self.admitted_late.load(Ordering::Relaxed));
+        MilliUnits::new(self.throttled.load(Ordering::Relaxed)).saturating_sub(undecided)
     }
 
     /// What requests wait for together.
@@ -466,10 +481,16 @@ impl AtomicTokenBucket {
         (leased + safe, up_to)
     }
 
-    /// What a request of `cost` needs: never more than the bucket can hold, if it may owe the rest.
+    /// What a request of `cost` needs: never more than the bucket can hold, if it may owe the rest. One
+    /// such debt at a time, and only of a bucket of some depth: a shallow one is full again long before it
+    /// has repaid, and would admit many times its rate.
     fn wanted(&self, cost: MilliUnits) -> i64 {
         let cap = self.cap();
-        signed(if cost > cap && self.may_owe.load(Ordering::Relaxed) { cap } else { cost })
+        let may_owe = cost > cap
+            && self.may_owe.load(Ordering::Relaxed)
+            && cap >= MIN_DEPTH
+            && self.debt() == MilliUnits::ZERO;
+        signed(if may_owe { cap } else { cost })
     }
 
     fn shortage(&self, level: i64, wanted: i64, now: Timestamp) -> Shortage {

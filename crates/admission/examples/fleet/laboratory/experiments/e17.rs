@@ -5,7 +5,7 @@
 //! - I2: pool + Σ of the tokens that proxies really hold ≤ B.
 //! - I3: a proxy accepts only newer grants (asserted by the simulated proxy).
 //! - I4, I5 and the running sums: asserted by the allocator.
-//! - The bound: admitted in any window ≤ B + R·τ + ρ·R·τ.
+//! - The bound: admitted in any window ≤ B + R·τ + D + ρ·R·τ, D being the largest debt of the fleet.
 //!
 //! R and B are the largest that were in force within the time that an old lease may last.
 
@@ -123,6 +123,7 @@ impl Schedule {
             ..Setup::new(seed, proxies, rate)
         };
         let mut fleet = Fleet::new(setup);
+        fleet.watches_debt = true;
         for proxy in &mut fleet.proxies {
             proxy.drift = dice.random_range(-100..=100);
         }
@@ -138,10 +139,40 @@ impl Schedule {
             let until = self.fleet.now + Duration::from_millis(self.dice.random_range(20..900));
             while self.fleet.now < until {
                 self.fleet.run(self.fleet.setup.step);
-                self.check()?;
+                self.check().inspect_err(|_| self.tell())?;
             }
         }
         Ok(())
+    }
+
+    /// What every proxy really has, and what the owner counts for it.
+    fn tell(&self) {
+        if !self.told {
+            return;
+        }
+        let now = self.fleet.now;
+        for proxy in &self.fleet.proxies {
+            let local = proxy.locals[0].as_ref().map(|local| {
+                let rate = local.bucket.rate_at(proxy.clock(now)).get();
+                let lease = local.bucket.lease_expires().as_nanos() as f64 / 1e9;
+                format!(
+                    "rate {rate}, level {}, cap {}, lease until {lease:.3}, falls back {}, {:?}",
+                    local.bucket.level().get(),
+                    local.bucket.cap().get(),
+                    local.keeper.falls_back(),
+                    local.keeper.accepted()
+                )
+            });
+            eprintln!(
+                "{:?} session {} runs {} cut {}: {local:?}",
+                proxy.id, proxy.session, proxy.runs, proxy.cut
+            );
+        }
+        let owner = self.fleet.servers[0].allocator.as_ref();
+        owner.into_iter().flat_map(|owner| owner.shares(self.fleet.tables[0].id, now)).for_each(|share| {
+            eprintln!("{share:?}");
+        });
+        eprintln!("{:?}", self.fleet.setup.config);
     }
 
     fn disturb(&mut self) {
@@ -212,7 +243,25 @@ impl Schedule {
         if i128::from(held) > i128::from(burst) + ROUNDING {
             return Err(format!("I2: {held} held of {burst} at {now:?}"));
         }
+        self.check_owners_view(used, held)?;
         self.check_bound(rate, burst)
+    }
+
+    /// What the owner counts with covers what the fleet really has.
+    fn check_owners_view(&self, used: u64, held: u64) -> Result<(), String> {
+        let Some(view) = self.fleet.summary(0).filter(|view| !view.learning && self.quotas.len() == 1) else {
+            return Ok(());
+        };
+        let now = self.fleet.now;
+        let (rate, tokens) =
+            (view.leased.get() + view.reserved.get(), view.held.get() + view.reserved_tokens.get());
+        if i128::from(used) > i128::from(rate) + ROUNDING {
+            return Err(format!("I1: {used} in use, {rate} counted at {now:?}: {view:?}"));
+        }
+        if i128::from(held) > i128::from(tokens) + ROUNDING {
+            return Err(format!("I2: {held} held, {tokens} counted at {now:?}: {view:?}"));
+        }
+        Ok(())
     }
 
     fn check_bound(&mut self, rate: u64, burst: u64) -> Result<(), String> {
@@ -225,7 +274,8 @@ impl Schedule {
         let rise = i128::from(self.admitted) - allowed - self.lowest;
         // The largest burst of the whole run: a window may begin under it.
         let most = self.quotas.iter().map(|(_, burst, _)| *burst).max().unwrap_or(burst);
-        if rise > i128::from(most) + ROUNDING {
+        let debt = i128::from(self.fleet.most_debt);
+        if rise > i128::from(most) + debt + ROUNDING {
             return Err(format!("the bound: {rise} above R·τ, of {most} at {:?}", self.fleet.now));
         }
         Ok(())

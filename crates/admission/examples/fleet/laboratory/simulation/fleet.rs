@@ -22,6 +22,8 @@ use super::trace::Trace;
 /// How soon a proxy notices that a server's connection came up anew, at most.
 const RECONNECT: Duration = Duration::from_millis(100);
 
+/// Within this every proxy knows a table's new description.
+const DESCRIBED: Duration = Duration::from_millis(500);
 /// How often a server looks for what it has to hand over.
 const HANDING: Duration = Duration::from_millis(50);
 
@@ -164,6 +166,11 @@ enum Message {
         ring: Epoch,
         state: BucketState,
     },
+    Quota {
+        proxy: usize,
+        table: usize,
+        quota: Quota,
+    },
     HandedOver {
         from: usize,
         bucket: BucketId,
@@ -191,6 +198,8 @@ pub(crate) struct Fleet {
     pub(crate) lower_epochs: u64,
     /// Report entries sent, and grants received.
     pub(crate) entries: u64,
+    /// Whether `most_debt` is followed.
+    pub(crate) watches_debt: bool,
     /// The largest sum of debts over the fleet.
     pub(crate) most_debt: u64,
     dice: Dice,
@@ -238,6 +247,7 @@ impl Fleet {
             ring,
             lower_epochs: 0,
             entries: 0,
+            watches_debt: matches!(setup.cost, Cost::Late { .. }),
             most_debt: 0,
             dice: dice(setup.seed),
             arrivals: arrivals_dice(setup.seed),
@@ -250,6 +260,7 @@ impl Fleet {
             hands_over: true,
             setup,
         };
+        fleet.connect_from(0);
         fleet.push_ring();
         fleet
     }
@@ -287,6 +298,15 @@ impl Fleet {
         for number in first..first + count {
             self.proxies.push(Proxy::new(number, self.tables.len(), expected, self.ring.clone()));
         }
+        self.connect_from(first);
+    }
+
+    fn connect_from(&mut self, first: usize) {
+        for proxy in &mut self.proxies[first..] {
+            for (number, server) in self.servers.iter().enumerate() {
+                proxy.connect(number, server.life);
+            }
+        }
     }
 
     /// The proxy stops in good order.
@@ -311,8 +331,8 @@ impl Fleet {
     }
 
     /// The quota changes at the control plane, and is pushed: the owner knows it a moment later.
-    pub(crate) fn set_quota(&mut self, table: usize, rate: f64) {
-        let table = &mut self.tables[table];
+    pub(crate) fn set_quota(&mut self, number: usize, rate: f64) {
+        let table = &mut self.tables[number];
         let quota = self.setup.quota(rate, table.quota.version + 1);
         table.quota = quota;
         table.meter.change_quota(quota, self.now);
@@ -320,6 +340,11 @@ impl Fleet {
             if let Some(allocator) = &mut server.allocator {
                 allocator.set_quota(table.id, quota, false, self.now);
             }
+        }
+        // The table's description reaches every proxy by another way.
+        for proxy in 0..self.proxies.len() {
+            let told = self.now + DESCRIBED.mul_f64(self.dice.random::<f64>());
+            self.send_at(told, Message::Quota { proxy, table: number, quota });
         }
     }
 
@@ -437,7 +462,7 @@ impl Fleet {
             let message = Message::Report {
                 proxy: index,
                 server,
-                life: self.servers[server].life,
+                life: proxy.connected_to(server),
                 header: proxy.header(),
                 entries,
                 sent: proxy.clock(self.now),
@@ -544,6 +569,11 @@ impl Fleet {
                         self.send(Message::HandedOver { from, bucket });
                     }
                 }
+                Message::Quota { proxy, table, quota } => {
+                    if let Some(local) = &mut self.proxies[proxy].locals[table] {
+                        local.keeper.learn_quota(quota);
+                    }
+                }
                 Message::HandedOver { from, bucket } => {
                     if let Some(allocator) = &mut self.servers[from].allocator {
                         allocator.handed_over(&[bucket]);
@@ -551,8 +581,7 @@ impl Fleet {
                 }
                 Message::Reconnect { proxy, server, life } => {
                     if self.servers[server].life == life {
-                        let locals = self.proxies[proxy].locals.iter_mut().flatten();
-                        locals.for_each(|local| local.keeper.report_anew());
+                        self.proxies[proxy].connect(server, life);
                     }
                 }
             }
@@ -614,7 +643,7 @@ impl Fleet {
             table.meter.close(admitted, self.now);
             self.trace.note(&[admitted]);
         }
-        if matches!(self.setup.cost, Cost::Late { .. }) {
+        if self.watches_debt {
             let debts = self.proxies.iter().flat_map(|proxy| proxy.locals.iter().flatten());
             self.most_debt = self.most_debt.max(debts.map(|local| local.bucket.debt().get()).sum());
         }

@@ -21,8 +21,9 @@ const PATIENCE: Duration = Duration::from_millis(150);
 const MAX_WAITING: usize = 64;
 /// How long a grant's word about the pool holds: as in the real proxy.
 const COLOUR_HOLDS: Duration = Duration::from_secs(1);
-/// A report that was not answered within this is lost: as in the real proxy.
-const REPORT_DEADLINE: Duration = Duration::from_secs(1);
+/// A report that was not answered within this is sent anew. The real transport is a stream, on which
+/// nothing is lost, but comes so much later.
+const LOST_AFTER: Duration = Duration::from_millis(300);
 /// How often leases that ran out are looked after: as in the real proxy.
 const TENDING: Duration = Duration::from_millis(100);
 /// Every server hears from every proxy so often.
@@ -73,6 +74,17 @@ pub(crate) struct Local {
     asked_at: Option<Timestamp>,
 }
 
+/// A proxy's connection to one server. A server that came up anew, or owns more by a new ring, is shown
+/// everything at first, and hears nothing else until it has answered that.
+#[derive(Clone, Copy, Debug, Default)]
+struct Link {
+    /// The server's, as the proxy knows it.
+    life: u64,
+    introduced: bool,
+    /// When everything was shown last.
+    shown_at: Option<Timestamp>,
+}
+
 /// A proxy.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -89,6 +101,8 @@ pub(crate) struct Proxy {
     said: Vec<Timestamp>,
     /// When the last message was sent that it answered, per server.
     heard: Vec<Timestamp>,
+    /// Per server.
+    links: Vec<Link>,
     tended_at: Timestamp,
     /// It has just started: nobody was asked before.
     starts: bool,
@@ -128,6 +142,7 @@ impl Proxy {
             fleet: 0,
             said: Vec::new(),
             heard: Vec::new(),
+            links: Vec::new(),
             tended_at: Timestamp::from_nanos(0),
             starts: true,
             servers: Vec::new(),
@@ -160,6 +175,7 @@ impl Proxy {
         self.session += 1;
         self.fleet = 0;
         self.starts = true;
+        self.links.iter_mut().for_each(|link| (link.introduced, link.shown_at) = (false, None));
         self.said.iter_mut().for_each(|said| *said = Timestamp::from_nanos(0));
         self.runs = true;
         self.locals.iter_mut().for_each(|local| *local = None);
@@ -220,7 +236,10 @@ impl Proxy {
                 let heard_at = local.owner.map_or(now, |owner| self.heard[owner]);
                 local.keeper.tend(&local.bucket, Contact { heard_at, fleet }, now);
             }
-            if local.is_under_way(now) || !local.keeper.is_due(&local.bucket, now) {
+            if local.owner.is_some_and(|owner| !self.links[owner].introduced)
+                || local.is_under_way(now)
+                || !local.keeper.is_due(&local.bucket, now)
+            {
                 continue;
             }
             let Some(owner) = local.owner else { continue };
@@ -232,6 +251,19 @@ impl Proxy {
             add(&mut reports, owner, Some(entry));
         }
         for number in &self.servers {
+            let link = &mut self.links[*number];
+            if !link.introduced {
+                if link.shown_at.is_none_or(|shown| now.since(shown) >= LOST_AFTER) {
+                    link.shown_at = Some(now);
+                    add(&mut reports, *number, None);
+                    for local in self.locals.iter_mut().flatten().filter(|local| local.owner == Some(*number))
+                    {
+                        local.asked_at = Some(now);
+                        add(&mut reports, *number, Some(local.keeper.report(&local.bucket, now)));
+                    }
+                }
+                continue;
+            }
             if self.said[*number].as_nanos() == 0 || now.since(self.said[*number]) >= HEARTBEAT {
                 add(&mut reports, *number, None);
             }
@@ -257,6 +289,8 @@ impl Proxy {
     /// What stands above an answer's grants.
     pub(crate) fn learn(&mut self, server: usize, answer: &Answer, asked: Timestamp, tables: &[Table]) {
         self.heard[server] = self.heard[server].max(asked);
+        let link = &mut self.links[server];
+        link.introduced |= link.shown_at.is_some_and(|shown| asked >= shown);
         self.fleet = answer.fleet;
         if let Some(ring) = answer.ring.as_ref().filter(|ring| ring.epoch() > self.ring.epoch()) {
             self.use_ring(ring.clone(), tables);
@@ -268,6 +302,10 @@ impl Proxy {
         let count = self.servers.iter().max().map_or(0, |last| last + 1);
         self.said.resize(count.max(self.said.len()), Timestamp::from_nanos(0));
         self.heard.resize(count.max(self.heard.len()), self.tended_at);
+        self.links.resize(count.max(self.links.len()), Link::default());
+        for link in &mut self.links {
+            (link.introduced, link.shown_at) = (false, None);
+        }
         self.ring = ring;
         for (local, table) in self.locals.iter_mut().zip(tables) {
             let Some(local) = local else { continue };
@@ -283,6 +321,17 @@ impl Proxy {
     /// Of the newest grant.
     pub(crate) fn accepted_epoch(&self, table: usize) -> Epoch {
         self.locals[table].as_ref().map_or(Epoch::new(0), |local| local.accepted.epoch)
+    }
+
+    /// The connection to a server came up, or came up anew.
+    pub(crate) fn connect(&mut self, server: usize, life: u64) {
+        self.links.resize(self.links.len().max(server + 1), Link::default());
+        self.links[server] = Link { life, introduced: false, shown_at: None };
+    }
+
+    /// The server's life that it is connected to.
+    pub(crate) fn connected_to(&self, server: usize) -> u64 {
+        self.links[server].life
     }
 
     /// Whether it goes to this server for the table.
@@ -355,10 +404,12 @@ impl Proxy {
                 break;
             }
             waiting.pop_front();
-            if let Some(local) = &self.locals[table] {
+            let admitted = covered && self.take(table, &waiter.request, around).is_ok();
+            let local = self.locals[table].as_ref().expect("it has waiting requests");
+            if admitted {
+                local.bucket.stop_waiting_admitted(waiter.request.cost);
+            } else {
                 local.bucket.stop_waiting(waiter.request.cost);
-            }
-            if !covered || self.take(table, &waiter.request, around).is_err() {
                 refuse(table, waiter.request, waiter.shortage, around);
             }
         }
@@ -389,7 +440,7 @@ impl Local {
     }
 
     fn is_under_way(&self, now: Timestamp) -> bool {
-        self.asked_at.is_some_and(|sent| now.since(sent) < REPORT_DEADLINE)
+        self.asked_at.is_some_and(|sent| now.since(sent) < LOST_AFTER)
     }
 
     /// As in the real proxy: not when the pool is known to be dry and the lease is about a fair part.
