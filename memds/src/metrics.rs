@@ -9,7 +9,7 @@
 //! | `weir_memds_malformed_total` | | pushed routes, nodes or tables that could not be read |
 //! | `weir_memds_tables`, `weir_memds_routes`, `weir_memds_nodes` | | entries held |
 
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 
 use crate::snapshot::Snapshot;
 
@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
+        describe();
         let lookups = |result: &'static str| counter!("weir_memds_lookups_total", "result" => result);
         Self {
             found: lookups("found"),
@@ -64,4 +65,17 @@ impl Metrics {
         self.routes.set(snapshot.route_count() as f64);
         self.nodes.set(snapshot.nodes().len() as f64);
     }
+}
+
+/// Declares every metric's unit and meaning to the process's recorder.
+fn describe() {
+    let counter = |name: &'static str, what: &'static str| describe_counter!(name, Unit::Count, what);
+    counter("weir_memds_lookups_total", "Lookups served, by result.");
+    counter("weir_memds_pushes_total", "Pushes received, by sender and whether they were news.");
+    counter("weir_memds_comparisons_total", "Comparisons with a peer that this server began, by result.");
+    counter("weir_memds_repaired_routes_total", "Routes that a comparison brought (taken) or gave (given).");
+    counter("weir_memds_malformed_total", "Pushed routes, nodes or tables that could not be read.");
+    describe_gauge!("weir_memds_tables", Unit::Count, "Tables held.");
+    describe_gauge!("weir_memds_routes", Unit::Count, "Routes held.");
+    describe_gauge!("weir_memds_nodes", Unit::Count, "Storage nodes known.");
 }

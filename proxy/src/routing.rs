@@ -78,6 +78,7 @@ impl Routing {
     /// When `config.cached_routes` is 0.
     #[must_use]
     pub fn open(config: &RoutingConfig, shutdown: CancellationToken) -> Self {
+        metrics::describe();
         let bounds = ConnectionConfig { name: "proxy-routing".into(), queue: QUEUE, in_flight: IN_FLIGHT };
         let inner = Arc::new(Inner {
             servers: config.memds.iter().map(|address| Connection::open(address, bounds.clone())).collect(),
