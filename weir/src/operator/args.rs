@@ -82,10 +82,10 @@ pub(crate) enum QuotaCommand {
         /// What it is for.
         #[arg(value_name = "SUBJECT", help = SUBJECT)]
         subject: String,
-        /// Which version to go back to. Default: the one before the current one.
+        /// Which version to go back to. Default: the newest that said something else, boosts aside.
         #[arg(long, value_name = "VERSION", requires = "kind")]
         to: Option<u64>,
-        /// Which capacity. Default: both, each by one version; the one that `--to` is for must be named.
+        /// Which capacity. Default: both; the one that `--to` is for must be named.
         #[arg(long, value_enum, value_name = "read|write")]
         kind: Option<Kind>,
         /// Who, why, and whether to ask.

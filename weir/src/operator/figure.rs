@@ -7,7 +7,8 @@ use comfy_table::{CellAlignment, Table, presets};
 /// Capacity units: 2,000 or 12.5 or 0.125. What matters of it, with separators.
 pub(crate) fn units(units: f64) -> String {
     let decimals = match units.abs() {
-        ..10.0 => 3,
+        ..1.0 => 3,
+        1.0..10.0 => 2,
         10.0..100.0 => 1,
         _ => 0,
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use control_plane::quota::{
     BoostRate, BoostRequest, EndBoostRequest, Outage, QuotaChange, QuotaDiff, QuotaKind, QuotaMode,
-    QuotaState, QuotaSubject, RollbackRequest, Signed,
+    QuotaState, QuotaSubject, QuotaVersion, RollbackRequest, Signed,
 };
 use gac_server::Inspection;
 
@@ -143,8 +143,8 @@ pub(super) async fn rollback(
     let fleet = Fleet::find(reach).await?;
     let mut steps = Vec::new();
     for history in histories(&fleet, subject).await? {
-        let before = history.versions.len().checked_sub(2).map(|index| history.versions[index].version);
-        let Some(version) = to.or(before).filter(|_| concerns(kind, history.kind)) else { continue };
+        let version = to.or_else(|| before_last_change(&history.versions));
+        let Some(version) = version.filter(|_| concerns(kind, history.kind)) else { continue };
         let request =
             RollbackRequest { subject: subject.clone(), kind: history.kind, version, signed: signed(change) };
         steps.push(Step::Rollback(request));
@@ -153,6 +153,12 @@ pub(super) async fn rollback(
         return Err(Failure::NotFound(format!("{subject} has no earlier version to go back to")));
     }
     carry_out(reach, &fleet, steps, change).await
+}
+
+/// The newest version that said something else, boosts aside: going back to a boost's end undoes nothing.
+fn before_last_change(versions: &[QuotaVersion]) -> Option<u64> {
+    let now = versions.last()?.lasting_terms();
+    versions.iter().rev().find(|it| it.lasting_terms() != now).map(|it| it.version)
 }
 
 /// `weir quota boost`.
@@ -320,6 +326,7 @@ async fn in_force(fleet: &Fleet, made: &[QuotaDiff]) -> Result<InForce, Failure>
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use control_plane::quota::{Boost, QuotaCause, QuotaTerms};
 
     use super::*;
     use crate::cli::{Cli, Command};
@@ -356,6 +363,32 @@ mod tests {
         let subject = subject_of("principal/alice").unwrap();
         let change = wanted(&subject, QuotaKind::Read, &parse(&["--read", "none"]), None).unwrap();
         assert_eq!((change.mode, change.rate), (Some(QuotaMode::Unlimited), None));
+    }
+
+    #[test]
+    fn a_rollback_goes_back_beyond_boosts_that_are_over() {
+        let lasting = |rate| QuotaTerms::of(QuotaMode::Provisioned, rate);
+        let boosted = Boost { until_ms: 1, returns_to: lasting(200) };
+        let versions = [
+            version(1, lasting(100), None),
+            version(2, lasting(200), None),
+            version(3, lasting(900), Some(boosted)),
+            version(4, lasting(200), None),
+        ];
+        assert_eq!(before_last_change(&versions), Some(1));
+        assert_eq!(before_last_change(&versions[..1]), None);
+    }
+
+    fn version(version: u64, terms: QuotaTerms, boost: Option<Boost>) -> QuotaVersion {
+        QuotaVersion {
+            version,
+            terms,
+            boost,
+            cause: QuotaCause::Set,
+            author: "me".to_owned(),
+            reason: String::new(),
+            at_ms: 0,
+        }
     }
 
     fn parse(words: &[&str]) -> SetArgs {

@@ -90,25 +90,33 @@ fn is_usual(change: &FieldChange) -> bool {
     change.field != "mode" && usual.get(&change.field) == Some(&change.new)
 }
 
-/// One change per line.
+/// One change per line. `rate` is the newer version's.
 pub(super) fn lines(changes: &[FieldChange], rate: u64) -> String {
+    let before = rate_before(changes, rate);
     let width = changes.iter().map(|change| name(&change.field).len()).max().unwrap_or(0);
     let line = |change: &FieldChange| {
-        let (old, new) = (value(change, &change.old, rate), value(change, &change.new, rate));
+        let (old, new) = (value(change, &change.old, before), value(change, &change.new, rate));
         format!("  {:<width$}  {old} → {new}", name(&change.field))
     };
     changes.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn one_line(changes: &[FieldChange], rate: u64) -> String {
+    let before = rate_before(changes, rate);
     let word = |change: &FieldChange| {
-        let (old, new) = (value(change, &change.old, rate), value(change, &change.new, rate));
+        let (old, new) = (value(change, &change.old, before), value(change, &change.new, rate));
         format!("{} {old} → {new}", name(&change.field))
     };
     match changes.is_empty() {
         true => "-".to_owned(),
         false => changes.iter().map(word).collect::<Vec<_>>().join(", "),
     }
+}
+
+/// The older version's rate: a burst is told in seconds of its own version's.
+fn rate_before(changes: &[FieldChange], rate: u64) -> u64 {
+    let changed = changes.iter().find(|change| change.field == "rate");
+    changed.map_or(rate, |change| change.old.as_u64().unwrap_or(0))
 }
 
 /// The fields that differ between two versions.
@@ -258,6 +266,8 @@ mod tests {
             "  units/s  1,000 → 2,500\n  burst    300 s of the rate → 2,500 (1 s)\n  shadow   off → on"
         );
         assert_eq!(one_line(&changes(Some(&old), &old), 1000), "-");
+        let back = lines(&changes(Some(&new), &old), 1000);
+        assert!(back.contains("2,500 (1 s) → 300 s of the rate"), "{back}");
     }
 
     #[test]
