@@ -5,9 +5,15 @@ use metrics::{Unit, counter, describe_counter};
 /// Declares every metric's unit and meaning to the process's recorder.
 pub(super) fn describe() {
     let counter = |name: &'static str, what: &'static str| describe_counter!(name, Unit::Count, what);
-    counter("weir_proxy_route_lookups_total", "Requests routed: from the cache (hit), or after a wait (miss).");
+    counter(
+        "weir_proxy_route_lookups_total",
+        "Requests routed: from the cache (hit), or after a wait (miss).",
+    );
     counter("weir_proxy_table_misses_total", "Requests that waited for a table's descriptor.");
-    counter("weir_proxy_lookups_dropped_total", "Background lookups not sent since a queue to MemDS was full.");
+    counter(
+        "weir_proxy_lookups_dropped_total",
+        "Background lookups not sent since a queue to MemDS was full.",
+    );
     counter("weir_proxy_routes_learned_total", "Routes that were news, by source: memds, redirect.");
 }
 
