@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use admission::{CapacityKind, PartitionLevel};
+use admission::{CapacityKind, PartitionLevel, Spare};
 use dynamodb::operation::{Operation, Outcome};
 use routing::{KeyRange, Member, MemberKind, Route, RouteVersion};
 use tempfile::TempDir;
@@ -245,6 +245,12 @@ impl Fleet {
         let handle = self.nodes[&node].handle.as_ref().unwrap();
         let hosted = handle.node().shared().directory.get(PARTITION).unwrap();
         hosted.throughput.level(kind, wire::clock::now()).unwrap()
+    }
+
+    /// What a node could give to bursts.
+    pub(super) fn spare(&self, node: NodeId) -> Spare {
+        let handle = self.nodes[&node].handle.as_ref().unwrap();
+        handle.node().shared().throughput.spare(wire::clock::now())
     }
 
     /// Whether a node's replica lacks data.
