@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use units::{Epoch, MilliUnits, MilliUnitsPerSecond, Timestamp};
 
+use super::headroom::Headroom;
 use super::roster::{FleetView, Roster};
 use super::shares::{Share, Shares, Standing};
 use super::summary::Violations;
@@ -53,6 +54,7 @@ pub(super) struct Bucket {
     pub(super) spilled: MilliUnits,
     /// Nobody uses it without being tracked: an account's share, whose quota no proxy can know.
     pub(super) tracked_only: bool,
+    headroom: Headroom,
     pub(super) shares: Shares,
     pub(super) sums: Sums,
     /// Σout and Σhold may be above the quota's only as far as they were when it was lowered.
@@ -141,6 +143,7 @@ impl Bucket {
             pool: TokenBucket::empty(MilliUnitsPerSecond::default(), quota.burst, now),
             spilled: MilliUnits::ZERO,
             tracked_only: false,
+            headroom: Headroom::default(),
             shares: Shares::default(),
             sums: Sums::default(),
             most_out: quota.rate.get(),
@@ -159,6 +162,7 @@ impl Bucket {
             return;
         }
         self.meter.count(MilliUnits::ZERO, self.quota.rate, context.now);
+        self.headroom.forget();
         self.quota = quota;
         self.most_out = quota.rate.get().max(self.sums.out);
         self.most_held = quota.burst.get().max(self.sums.hold);
@@ -196,6 +200,7 @@ impl Bucket {
     ) -> Option<Grant> {
         self.touched_at = context.now;
         self.spilled += self.pool.refill(context.now);
+        self.note_room(context);
         let position = self.shares.position(header.proxy);
         let mut share = match position {
             Some(position) => {
@@ -243,8 +248,24 @@ impl Bucket {
             // It started anew, and has an allowance until it hears.
             share.hold = share.hold.max(base.depth.min(MilliUnits::new(self.room_for_hold())));
         }
-        self.receive(entry.returned.saturating_sub(share.returned));
+        let held = share.hold;
         share.acknowledge(entry, self.epoch);
+        let freed = held.saturating_sub(share.hold);
+        self.come_home(entry.returned.saturating_sub(share.returned), freed, share.reported_at);
+    }
+
+    /// Tokens that a proxy gave back at some time after `since`; places of `freed` of them were kept.
+    fn come_home(&mut self, returned: MilliUnits, freed: MilliUnits, since: Timestamp) {
+        let kept = returned.min(freed);
+        let rest = returned.saturating_sub(kept);
+        let counts = self.headroom.take(rest, since);
+        self.receive(kept + counts);
+        self.spilled += rest.saturating_sub(counts);
+    }
+
+    fn note_room(&mut self, context: &Context<'_>) {
+        let room = self.room_for_hold().saturating_sub(self.reserve(context).tokens);
+        self.headroom.note(room.saturating_sub(self.pool.level().get()), context.now);
     }
 
     fn sample(&mut self, share: &mut Share, entry: &ReportEntry, context: &Context<'_>) -> bool {
@@ -268,7 +289,7 @@ impl Bucket {
         self.users = self.users.saturating_sub(u32::from(share.standing == Standing::Active));
         self.meter.count(entry.admitted.saturating_sub(share.admitted), self.quota.rate, context.now);
         self.balance(context);
-        self.receive(entry.returned.saturating_sub(share.returned));
+        self.come_home(entry.returned.saturating_sub(share.returned), share.hold, share.reported_at);
     }
 
     pub(super) fn expire(&mut self, roster: &Roster, context: &Context<'_>) {
@@ -621,6 +642,7 @@ impl Bucket {
         let idle = MilliUnitsPerSecond::new(if context.learning { 0 } else { idle });
         let room = MilliUnits::new(self.room_for_hold().saturating_sub(reserve.tokens));
         self.spilled += self.pool.reconfigure(idle, room, context.now);
+        self.headroom.note(room.saturating_sub(self.pool.level()).get(), context.now);
     }
 
     /// Usage is far below the quota: wide allowances for everybody fit beside what is leased.
