@@ -210,10 +210,10 @@ impl Allocator {
         self.settle(now);
     }
 
-    /// Live proxies, for answers to proxies.
+    /// Proxies that may have a lease, for answers to proxies.
     #[must_use]
     pub fn fleet(&self) -> u32 {
-        self.roster.live()
+        self.roster.announced()
     }
 
     /// Every proxy that is remembered: when it was last heard, and the ring it used then.

@@ -29,6 +29,8 @@ const GIVEN_UP_AFTER: Duration = Duration::from_secs(60);
 const DIRECT_INTERVAL: Duration = Duration::from_secs(30);
 /// A report that was not answered within this was lost.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+/// A report is read within this, or comes too late to be acted upon.
+const REPORT_TRAVELS: Duration = Duration::from_secs(1);
 /// A rate and a cap without end: the outage policy `open`.
 const UNLIMITED: u64 = 1_000_000_000_000;
 
@@ -64,6 +66,9 @@ pub struct LeaseKeeper {
     asking: bool,
     /// Nobody answers: it refills at its part of the quota.
     falls_back: bool,
+    /// When it will do so, and at what rate, unless somebody answers.
+    falls_back_at: Timestamp,
+    fallback: MilliUnitsPerSecond,
     leaving: bool,
 }
 
@@ -91,6 +96,8 @@ impl LeaseKeeper {
             safe_rate: MilliUnitsPerSecond::new(0),
             asking: false,
             falls_back: false,
+            falls_back_at: Timestamp::from_nanos(u64::MAX),
+            fallback: MilliUnitsPerSecond::new(0),
             leaving: false,
         }
     }
@@ -155,7 +162,10 @@ impl LeaseKeeper {
         if self.leaving {
             return;
         }
-        let silent = now.since(contact.heard_at) > certainly_ended(self.ttl.min(USUAL_TTL));
+        let patience = certainly_ended(self.ttl.min(USUAL_TTL));
+        self.falls_back_at = contact.heard_at + patience;
+        self.fallback = self.fallback_rate(bucket, contact.fleet, now);
+        let silent = now.since(contact.heard_at) > patience;
         let expired = now >= bucket.lease_expires();
         if silent && (expired || self.mode != Mode::Leased) {
             self.fall_back(bucket, contact.fleet, now);
@@ -222,7 +232,7 @@ impl LeaseKeeper {
             held: bucket.level(),
             need: self.need(bucket, rate),
             acknowledged: self.accepted,
-            rate_in_use: rate,
+            rate_in_use: self.rate_to_report(rate, now),
             quota: self.quota,
         };
         self.reported = counters;
@@ -372,20 +382,34 @@ impl LeaseKeeper {
         }
     }
 
+    /// What it refills at when nobody answers.
+    fn fallback_rate(&self, bucket: &AtomicTokenBucket, fleet: u32, now: Timestamp) -> MilliUnitsPerSecond {
+        let part = MilliUnitsPerSecond::new(self.quota.rate.get() / u64::from(fleet.max(1)));
+        match (self.quota.outage, self.mode) {
+            (OutagePolicy::Open, _) => MilliUnitsPerSecond::new(UNLIMITED),
+            // What the owner counts for it.
+            (_, Mode::Leased) if self.has_lease() => bucket.rate_at(now),
+            (_, Mode::Direct) => self.safe_rate.min(part),
+            _ => part,
+        }
+    }
+
+    /// The rate to report: what it may be using when the report is read. A proxy that is about to fall back
+    /// does so whether the report arrives or not.
+    fn rate_to_report(&self, rate: MilliUnitsPerSecond, now: Timestamp) -> MilliUnitsPerSecond {
+        if now + REPORT_TRAVELS < self.falls_back_at || self.leaving {
+            return rate;
+        }
+        rate.max(self.fallback.min(MilliUnitsPerSecond::new(self.quota.rate.get())))
+    }
+
     /// Nobody answers.
     fn fall_back(&mut self, bucket: &AtomicTokenBucket, fleet: u32, now: Timestamp) {
         if self.falls_back {
             return;
         }
-        let part = MilliUnitsPerSecond::new(self.quota.rate.get() / u64::from(fleet.max(1)));
         let leased = self.has_lease() && self.mode == Mode::Leased;
-        let rate = match (self.quota.outage, self.mode) {
-            (OutagePolicy::Open, _) => MilliUnitsPerSecond::new(UNLIMITED),
-            // What the owner counts for it.
-            (_, Mode::Leased) if leased => bucket.rate_at(now),
-            (_, Mode::Direct) => self.safe_rate.min(part),
-            _ => part,
-        };
+        let rate = self.fallback_rate(bucket, fleet, now);
         // What it may hold stays what was granted; a rate without a grant has a local depth.
         let keeps = leased && self.quota.outage != OutagePolicy::Open;
         let cap = if keeps { bucket.cap() } else { local_depth(rate).max(bucket.cap()) };

@@ -129,6 +129,9 @@ impl Roster {
     /// Counts again who is live and who is lost, and drops who is gone.
     pub(super) fn expire(&mut self, now: Timestamp) {
         let membership = self.membership;
+        if now >= self.missing_until {
+            self.missing = 0;
+        }
         self.members.retain(|_, member| now.since(member.heard_at) < membership);
         (self.live, self.recent, self.lost, self.caught_up) = (0, 0, 0, 0);
         for member in self.members.values_mut() {
@@ -152,17 +155,19 @@ impl Roster {
 
     /// Whether every proxy that may have a lease has reported by this server's ring.
     pub(super) fn has_caught_up(&self) -> bool {
-        let known = match (self.knows_fleet, self.echoed) {
-            (true, _) => 0,
-            (false, 0) => self.expected,
-            (false, echoed) => echoed,
-        };
+        let known = if self.knows_fleet { 0 } else { self.awaited() };
         self.caught_up >= known.max(self.recent)
     }
 
-    /// Live proxies; while this server learns, as many as earlier owners knew.
-    pub(super) fn live(&self) -> u32 {
-        self.live.max(self.echoed)
+    /// Proxies that may have a lease: what answers tell, so that the next owner knows for whom to wait. While
+    /// this server learns, it has not heard all: as many as earlier owners knew.
+    pub(super) fn announced(&self) -> u32 {
+        if self.knows_fleet { self.count() + self.missing } else { self.count().max(self.awaited()) }
+    }
+
+    /// For how many a server waits that does not know the fleet.
+    fn awaited(&self) -> u32 {
+        if self.echoed == 0 { self.expected } else { self.echoed }
     }
 
     /// Whether `proxy` follows this server.
