@@ -163,6 +163,7 @@ impl Proxy {
             fleet: 0,
             ring: Epoch::new(1),
             leaving: false,
+            session_age: Duration::ZERO,
         };
         let quota = Quota::with_usual_burst(MilliUnitsPerSecond::from_units(1_000), 1);
         let entries = (0..shape.buckets).map(|bucket| ReportEntry {

@@ -389,8 +389,14 @@ mod tests {
         assert!(owner.shards().iter().all(|shard| shard.lock().allocator.fleet() == 1));
     }
 
-    const HEADER: ReportHeader =
-        ReportHeader { proxy: ProxyId::new(1), session: 1, fleet: 0, ring: Epoch::new(1), leaving: false };
+    const HEADER: ReportHeader = ReportHeader {
+        proxy: ProxyId::new(1),
+        session: 1,
+        fleet: 0,
+        ring: Epoch::new(1),
+        leaving: false,
+        session_age: Duration::ZERO,
+    };
 
     /// Of a proxy that has admitted so many units of a quota of 100 units per second.
     fn entry(bucket: BucketId, admitted: u64) -> ReportEntry {

@@ -75,10 +75,11 @@ impl Handle {
         self.address
     }
 
-    /// Whether it leases freely: every expected proxy has reported, or earlier leases have ended.
+    /// Whether it leases freely: every expected proxy has reported, or earlier leases have ended. One that is
+    /// not in the ring has nothing to wait for.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.service.is_learning(clock::now())
+        !self.service.is_learning(clock::now()) || self.service.is_drained()
     }
 
     /// What operators see of it now.

@@ -70,6 +70,10 @@ impl GacService {
         self.owner.is_learning(now)
     }
 
+    pub(crate) fn is_drained(&self) -> bool {
+        self.owner.is_drained()
+    }
+
     pub(crate) fn take_quotas(&self, quotas: &Quotas, from: QuotaSource) {
         let now = clock::now();
         for quota in &quotas.quotas {

@@ -54,7 +54,7 @@ impl GacService {
             })
             .collect();
         let (fleet, ring_epoch) = (allocator.fleet(), allocator.ring().map_or(0, epoch_of));
-        let frozen = allocator.is_frozen(now);
+        let frozen = allocator.is_frozen(now) && !allocator.is_drained();
         drop(shard);
         proxies.sort_by_key(|proxy| (Reverse(proxy.silent_ms), proxy.proxy));
         proxies.truncate(MAX_SHOWN);

@@ -56,7 +56,7 @@ impl Survey {
             handing_over: allocator.handing_over() as u64,
             fleet: allocator.fleet(),
             learning: allocator.is_learning(now),
-            frozen: allocator.is_frozen(now),
+            frozen: allocator.is_frozen(now) && !allocator.is_drained(),
             ring_epoch: allocator.ring().map_or(0, |ring: &Ring| ring.epoch().get()),
             violations: allocator.violations(),
             ..Self::default()

@@ -84,6 +84,7 @@ impl Proxy {
             fleet: 0,
             ring: ring.epoch(),
             leaving: false,
+            session_age: Duration::ZERO,
         };
         let wants = MilliUnitsPerSecond::from_units(wants);
         Self { header, ring, wants, entries, counted_at: clock::now() }
@@ -463,6 +464,22 @@ async fn nonsense_is_refused_and_changes_nothing() {
     entry.need = MilliUnits::new(u64::MAX);
     entry.returned = MilliUnits::new(u64::MAX / 2);
     liar.report(&a, &[bucket(1)]).await;
+    for extreme in [0, 1, u64::MAX / 2, u64::MAX] {
+        let amount = MilliUnits::new(extreme);
+        let entry = liar.entries.get_mut(&bucket(1)).expect("its only one");
+        *entry =
+            ReportEntry { admitted: amount, throttled: amount, returned: amount, held: amount, ..*entry };
+        entry.acknowledged = GrantNumber { epoch: Epoch::new(extreme), sequence: extreme };
+        entry.quota.rate = MilliUnitsPerSecond::new(extreme);
+        entry.quota.burst = amount;
+        for (session, fleet) in [(extreme, 0), (extreme.wrapping_add(1), u32::MAX)] {
+            (liar.header.session, liar.header.fleet) = (session, fleet);
+            liar.header.ring = Epoch::new(extreme);
+            liar.report(&a, &[bucket(1), bucket(1)]).await;
+            liar.header.proxy = ProxyId::new(extreme ^ session);
+            liar.header.leaving = !liar.header.leaving;
+        }
+    }
     for bucket in a.everything().buckets {
         assert!(
             bucket.out <= bucket.quota.rate && bucket.pool + bucket.held <= bucket.quota.burst,

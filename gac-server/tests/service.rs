@@ -37,7 +37,14 @@ fn quota(units: u64, version: u64) -> Quota {
 }
 
 fn header(proxy: u64, session: u64) -> ReportHeader {
-    ReportHeader { proxy: ProxyId::new(proxy), session, fleet: 0, ring: Epoch::new(1), leaving: false }
+    ReportHeader {
+        proxy: ProxyId::new(proxy),
+        session,
+        fleet: 0,
+        ring: Epoch::new(1),
+        leaving: false,
+        session_age: Duration::ZERO,
+    }
 }
 
 fn entry(quota: Quota) -> ReportEntry {
