@@ -80,6 +80,7 @@ impl FleetStatus {
                 epoch => format!("ring {epoch}: {}", newest.ring.join(", ")),
             });
         }
+        parts.extend(accounts(&self.servers));
         parts.push(buckets(&self.servers, names));
         for (server, inspection) in &self.servers {
             for bucket in inspection.buckets.iter().filter(|bucket| !bucket.shares.is_empty()) {
@@ -133,6 +134,35 @@ const fn state(server: &ServerStatus) -> &'static str {
     } else {
         "leasing"
     }
+}
+
+/// The account's quotas, where they are divided.
+fn accounts(servers: &BTreeMap<String, Inspection>) -> Option<String> {
+    let mut table = figure::table(&[
+        "ACCOUNT",
+        "DIVIDED AT",
+        ">QUOTA/S",
+        ">VERSION",
+        ">ASSIGNED/S",
+        ">BANK",
+        ">BURST",
+        ">TABLES",
+    ]);
+    for (server, inspection) in servers {
+        for account in &inspection.server.accounts {
+            table.add_row([
+                account.kind.clone(),
+                server.clone(),
+                figure::milli(account.quota.rate),
+                account.quota.version.to_string(),
+                figure::milli(account.assigned),
+                figure::milli(account.bank),
+                figure::milli(account.quota.burst),
+                account.tables.to_string(),
+            ]);
+        }
+    }
+    (!table.is_empty()).then(|| figure::trimmed(&table))
 }
 
 fn buckets(servers: &BTreeMap<String, Inspection>, names: &Names) -> String {

@@ -9,6 +9,7 @@ pub(crate) mod failure;
 mod figure;
 mod fleet;
 pub(crate) mod gac;
+mod in_force;
 pub(crate) mod quota;
 mod quota_change;
 mod quota_text;

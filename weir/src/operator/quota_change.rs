@@ -7,23 +7,16 @@ use control_plane::quota::{
     BoostRate, BoostRequest, EndBoostRequest, Outage, QuotaChange, QuotaDiff, QuotaKind, QuotaMode,
     QuotaState, QuotaSubject, QuotaVersion, RollbackRequest, Signed,
 };
-use gac_server::Inspection;
 
 use super::args::{self, BoostArgs, ChangeArgs, Kind, Limit, SetArgs};
 use super::confirm::confirm;
 use super::failure::Failure;
 use super::figure;
-use super::fleet::{Fleet, Reach, Tier};
+use super::fleet::{Fleet, Reach};
+use super::in_force;
 use super::quota::{concerns, histories, path_of, subject_of};
 use super::quota_text::{self, USUAL_BURST_SECONDS};
 use crate::cli::OutputFormat;
-
-/// A change is looked after so often …
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// … and so long: GAC servers are told at once, and again every second.
-const IN_FORCE_WITHIN: Duration = Duration::from_secs(10);
-/// A bucket that no server has by then is used by nobody.
-const UNUSED_AFTER: Duration = Duration::from_millis(500);
 
 /// One request of the operators' API that changes a quota.
 enum Step {
@@ -246,81 +239,13 @@ async fn carry_out(
     for step in steps {
         made.push(step.ask(fleet, false).await?);
     }
-    let outcome = in_force(fleet, &made).await?;
-    let took = wire::clock::now().since(began);
-    if !people {
-        figure::print(serde_json::to_string(&made)?)?;
-        return Ok(());
+    let place = in_force::wait(fleet, &made).await?;
+    let took = u64::try_from(wire::clock::now().since(began).as_millis()).unwrap_or(u64::MAX);
+    match reach.output {
+        OutputFormat::Json => figure::print(serde_json::to_string(&made)?)?,
+        OutputFormat::Table => figure::print(place.told(took))?,
     }
-    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    figure::print(match outcome {
-        InForce::AtOwners(owners) => {
-            format!("in force at {} after {}", owners.join(", "), figure::span(ms))
-        }
-        InForce::Unused => {
-            format!(
-                "recorded after {}; nobody uses it now: in force from the first request",
-                figure::span(ms)
-            )
-        }
-        InForce::Told => {
-            format!("recorded after {}; GAC servers hear of it within a second", figure::span(ms))
-        }
-    })?;
     Ok(())
-}
-
-/// Where changes are in force.
-enum InForce {
-    /// At the servers that own the buckets.
-    AtOwners(Vec<String>),
-    /// No server has the buckets: nobody uses them.
-    Unused,
-    /// The account's quota has no bucket of its own that could be looked at.
-    Told,
-}
-
-/// Waits until every server that owns one of the changed buckets has the new version.
-async fn in_force(fleet: &Fleet, made: &[QuotaDiff]) -> Result<InForce, Failure> {
-    let wanted: BTreeMap<u64, u64> = made
-        .iter()
-        .filter(|diff| diff.to_version.is_some())
-        .filter_map(|diff| diff.state.bucket.map(|bucket| (bucket, diff.state.current.version)))
-        .collect();
-    if wanted.is_empty() {
-        return Ok(InForce::Told);
-    }
-    let list: Vec<_> = wanted.keys().map(u64::to_string).collect();
-    let path = format!("/gac/status?buckets={}", list.join(","));
-    let began = wire::clock::now();
-    loop {
-        let answers = fleet.get_all::<Inspection>(Tier::Gac, &path).await?;
-        let seen: Vec<_> = answers
-            .given
-            .iter()
-            .flat_map(|(process, it)| it.buckets.iter().map(|bucket| (process.name.clone(), bucket)))
-            .collect();
-        let waited = wire::clock::now().since(began);
-        if seen.is_empty() && waited > UNUSED_AFTER {
-            return Ok(InForce::Unused);
-        }
-        let new = |bucket: &gac_server::BucketStatus| {
-            wanted.get(&bucket.bucket).is_some_and(|version| bucket.quota.version >= *version)
-        };
-        if !seen.is_empty() && seen.iter().all(|(_, bucket)| new(bucket)) {
-            let mut owners: Vec<_> = seen.into_iter().map(|(owner, _)| owner).collect();
-            owners.sort_unstable();
-            owners.dedup();
-            return Ok(InForce::AtOwners(owners));
-        }
-        if waited > IN_FORCE_WITHIN {
-            return Err(Failure::Unreachable(format!(
-                "the change is recorded, but not every GAC server had it within {IN_FORCE_WITHIN:?}; see \
-                 `weir gac status`"
-            )));
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
 }
 
 #[cfg(test)]
