@@ -211,13 +211,13 @@ impl PartitionsLeft {
 /// What the node, and its partitions of reads and of writes, have left.
 pub(crate) fn capacity_left(node: NodeId, spare: Spare, partitions: [PartitionsLeft; 2]) {
     for ((kind, spare), left) in KINDS.into_iter().zip([spare.read, spare.write]).zip(partitions) {
+        // A node with the catalog alone counts nothing, and may have a storage node's number.
+        let Some((level, banked)) = left.least else { continue };
         let labels = [("kind", kind_name(kind).to_owned()), ("node", node.to_string())];
         gauge!(NODE_SPARE, &labels).set(spare.as_units());
-        if let Some((level, banked)) = left.least {
-            gauge!(PARTITION_LEVEL, &labels).set(level.as_units());
-            gauge!(PARTITION_BANKED, &labels).set(banked.as_units());
-            gauge!(PARTITION_DEBT, &labels).set(left.debt.as_units());
-        }
+        gauge!(PARTITION_LEVEL, &labels).set(level.as_units());
+        gauge!(PARTITION_BANKED, &labels).set(banked.as_units());
+        gauge!(PARTITION_DEBT, &labels).set(left.debt.as_units());
     }
 }
 

@@ -13,7 +13,8 @@
 //!
 //! A cost that is known late is charged at its least and settled afterwards. What it exceeds its charge by
 //! is taken from the allocation, then from the bank; the rest is a debt, repaid within 2 s out of a part
-//! of the rate, so that the rest goes on serving.
+//! of the rate, so that the rest goes on serving. What waits to be executed is checked once more just
+//! before: so what is owed stays below 2 s of the rate, but for what is executed at once.
 //!
 //! **Bound**: what is admitted in any window τ is at most one second of allocation, plus what was banked,
 //! plus rate · τ, plus what is owed at its end.
@@ -199,6 +200,22 @@ impl PartitionBucket {
         node.charge(kind, cost, now);
         let banked = side.allocation.spend(cost, now);
         Ok(Charge { kind, cost, banked })
+    }
+
+    /// Whether an operation that was admitted and then waited should still be executed: not while the
+    /// partition owes more than it can repay in time. So the debt of costs known late is bounded by that,
+    /// and by what is executed at once, however many such operations were admitted.
+    ///
+    /// # Errors
+    /// [`StorageRefusal`]: settle the charge with zero.
+    pub fn recheck(&mut self, charge: &Charge, now: Timestamp) -> Result<(), StorageRefusal> {
+        let side = self.side(charge.kind);
+        side.allocation.refill(now);
+        if !side.allocation.is_overdrawn() {
+            return Ok(());
+        }
+        let demand = Demand { kind: charge.kind, cost: charge.cost, key: None };
+        Err(side.refusal(demand, BurstState::Empty))
     }
 
     /// Settles a charge with what the operation cost in the end; zero if it was not executed.

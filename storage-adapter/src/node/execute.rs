@@ -48,6 +48,10 @@ impl NodeLoop {
     fn write(&mut self, partition: PartitionId, request: Request, now: Timestamp) {
         let group = self.groups.get_mut(&partition).expect("the caller found the group");
         let Request { hosted, operation, reply, admitted } = request;
+        // Those before it may have changed much larger items than they were charged for.
+        if let Err(refusal) = admitted.recheck() {
+            return reply.refuse(crate::StoreError::Throttled(Box::new(refusal)));
+        }
         let (current, depends_on) = match group.newest(&operation.routing_key().0) {
             Ok(newest) => newest,
             Err(error) => return reply.refuse(unreadable(&self.shared, partition, &error)),

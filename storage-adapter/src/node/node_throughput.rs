@@ -73,6 +73,20 @@ impl NodeThroughput {
         taken
     }
 
+    /// Whether an admitted operation that waited should still be executed.
+    pub(super) fn recheck(
+        &self,
+        bucket: &Mutex<PartitionBucket>,
+        charge: &Charge,
+        now: Timestamp,
+    ) -> Result<(), StorageRefusal> {
+        let checked = bucket.lock().recheck(charge, now);
+        if let Err(refusal) = &checked {
+            self.throttles.count(self.node, refusal);
+        }
+        checked
+    }
+
     pub(super) fn settle(
         &self,
         bucket: &Mutex<PartitionBucket>,

@@ -76,6 +76,14 @@ impl PartitionThroughput {
 }
 
 impl Admitted {
+    /// Just before an operation is executed that waited for it, and whose cost only its outcome says.
+    pub(crate) fn recheck(&self) -> Result<(), StorageRefusal> {
+        match (&self.throughput.bucket, &self.charge) {
+            (Some(bucket), Some(charge)) => self.throughput.node.recheck(bucket, charge, wire::clock::now()),
+            _ => Ok(()),
+        }
+    }
+
     /// The operation was executed: it costs what its outcome says.
     pub(crate) fn settle(self, operation: &Operation, outcome: &Outcome) {
         if self.charge.is_some() {
@@ -192,6 +200,16 @@ mod tests {
         assert!(admit(&replica, &delete()).is_err());
         drop(admitted);
         assert_eq!(left(&replica, CapacityKind::Write), 10);
+    }
+
+    #[test]
+    fn what_waited_is_refused_when_the_partition_owes_too_much_by_then() {
+        let replica = replica(PARTITION);
+        let waiting = admit(&replica, &delete()).unwrap();
+        assert_eq!(waiting.recheck(), Ok(()));
+        let written = Written { attributes: None, old_size: 40 << 10, new_size: 0 };
+        admit(&replica, &delete()).unwrap().settle(&delete(), &Outcome::Written(written));
+        assert_eq!(waiting.recheck().unwrap_err().kind, CapacityKind::Write);
     }
 
     #[test]

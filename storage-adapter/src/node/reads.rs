@@ -39,6 +39,10 @@ async fn read_range(shared: Arc<Shared>, request: Request) {
     if request.reply.is_abandoned(wire::clock::now()) {
         return;
     }
+    // Those before it may have read much more than they were charged.
+    if let Err(refusal) = request.admitted.recheck() {
+        return request.reply.refuse(StoreError::Throttled(Box::new(refusal)));
+    }
     let work = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         let Operation::Range(read) = &request.operation else { unreachable!("it is a range read") };

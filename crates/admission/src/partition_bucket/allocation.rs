@@ -126,6 +126,11 @@ impl Allocation {
         self.time_to_earn(unsigned(wanted - self.level - banked))
     }
 
+    /// Whether more is owed than can be repaid in time.
+    pub(super) fn is_overdrawn(&self) -> bool {
+        unsigned(self.debt) >= self.rate.earned_in(Duration::from_secs(REPAYMENT_SECONDS))
+    }
+
     pub(super) const fn rate(&self) -> MilliUnitsPerSecond {
         self.rate
     }

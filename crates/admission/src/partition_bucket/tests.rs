@@ -193,6 +193,30 @@ fn a_debt_beyond_two_seconds_of_the_rate_stops_the_partition_until_it_is_repaid(
 }
 
 #[test]
+fn of_many_large_reads_that_were_admitted_no_more_are_executed_than_can_be_repaid_in_time() {
+    let mut replica = Replica::new();
+    let waiting: Vec<_> = (0..1_000).map(|_| replica.take(READ, 1, at(0)).unwrap()).collect();
+    let mut executed = 0;
+    for charge in waiting {
+        match replica.bucket.recheck(&charge, at(1)) {
+            Ok(()) => {
+                replica.settle(charge, 256, at(1));
+                executed += 1;
+            }
+            Err(refusal) => {
+                assert_eq!(refusal.layer, StorageLayer::Partition);
+                assert!(refusal.retry_after > Duration::from_secs(1), "{refusal:?}");
+                replica.settle(charge, 0, at(1));
+            }
+        }
+    }
+    // The second's tokens that were not charged at first, and two seconds of debt.
+    assert!((30..=36).contains(&executed), "{executed}");
+    assert!(replica.bucket.level(READ, at(1)).debt <= units(6_000 + 255));
+    assert_eq!(replica.bucket.level(READ, at(2_087)).debt, MilliUnits::ZERO);
+}
+
+#[test]
 fn a_cost_above_a_second_of_allocation_passes_when_that_is_full() {
     let mut replica = Replica::new();
     let charge = replica.take(WRITE, 3_000, at(0)).unwrap();
