@@ -242,7 +242,8 @@ impl Admission {
         let mut now = ask.now;
         while now < until {
             let bucket = levels.at(refusal.level);
-            let Some(place) = bucket.place(ask.cost, self.shared.proxies(), now) else { return Err(refusal) };
+            let (proxies, all) = (self.shared.proxies(), &self.shared.waiting);
+            let Some(place) = bucket.place(ask.cost, proxies, all, now) else { return Err(refusal) };
             let mut granted = pin!(place.granted());
             // From here on no grant is missed.
             granted.as_mut().enable();

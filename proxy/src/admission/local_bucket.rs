@@ -30,6 +30,9 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(60 + 11 * 60);
 const COLOUR_HOLDS: Duration = Duration::from_secs(1);
 /// Requests that may wait for one bucket's next grant.
 const MAX_WAITING: usize = 64;
+/// Requests that may wait for any: a quarter of what a proxy works on at a time by default, so that tables
+/// that are short of tokens do not take the places of those that are not.
+const MAX_WAITING_IN_ALL: usize = 256;
 
 /// Used by request tasks without a lock; the keeper belongs to the reporting task, and is locked by
 /// others only when a quota changed, and once a tenth of a second.
@@ -82,6 +85,8 @@ pub(super) struct Place<'a> {
     bucket: &'a LocalBucket,
     needs: MilliUnits,
     admitted: AtomicBool,
+    /// How many wait, whatever for.
+    all: &'a AtomicUsize,
 }
 
 impl Place<'_> {
@@ -104,6 +109,7 @@ impl Drop for Place<'_> {
             self.bucket.tokens.stop_waiting(self.needs);
         }
         self.bucket.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.all.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -242,14 +248,22 @@ impl LocalBucket {
 
     /// A place to wait in for the next grant, unless that will bring nothing or too many wait: nobody can
     /// be asked, or the pool is known to be dry, and the lease is about the equal part of one of `proxies`
-    /// already.
-    pub(super) fn place(&self, needs: MilliUnits, proxies: u32, now: Timestamp) -> Option<Place<'_>> {
+    /// already. `all`: how many wait, whatever for.
+    pub(super) fn place<'a>(
+        &'a self,
+        needs: MilliUnits,
+        proxies: u32,
+        all: &'a AtomicUsize,
+        now: Timestamp,
+    ) -> Option<Place<'a>> {
         if self.is_hopeless(proxies, now) || !self.tokens.wait_for(needs, now) {
             return None;
         }
         // Given back also when it was one too many.
-        let place = Place { bucket: self, needs, admitted: AtomicBool::new(false) };
-        (self.waiting.fetch_add(1, Ordering::Relaxed) < MAX_WAITING).then_some(place)
+        let place = Place { bucket: self, needs, admitted: AtomicBool::new(false), all };
+        let here = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let everywhere = all.fetch_add(1, Ordering::Relaxed);
+        (here < MAX_WAITING && everywhere < MAX_WAITING_IN_ALL).then_some(place)
     }
 
     fn is_hopeless(&self, proxies: u32, now: Timestamp) -> bool {
@@ -274,10 +288,6 @@ impl LocalBucket {
     pub(super) fn may_cover(&self, cost: MilliUnits, now: Timestamp) -> bool {
         self.tokens.refill(now);
         self.is_shadow() || self.tokens.level() >= cost.min(self.tokens.cap()).max(MilliUnits::new(1))
-    }
-
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
     }
 
     /// True once, until the next report.

@@ -68,6 +68,12 @@ struct Lanes {
 impl RefusalLog {
     pub(super) fn keep(&self, table: TableId, record: Record) {
         let mut lanes = self.0.lock();
+        // A batch is refused in many parts at once, and asked about as one.
+        let last = lanes.by_table.get_mut(&table).and_then(VecDeque::back_mut);
+        if let Some(last) = last.filter(|last| last.request == record.request) {
+            *last = record;
+            return;
+        }
         lanes.make_room(table);
         lanes.by_table.entry(table).or_default().push_back(record);
         lanes.kept += 1;
@@ -156,6 +162,15 @@ mod tests {
         let refused = refuse(&log, &ids, 1, KEPT + 10);
         assert_eq!(kept(&log, &refused), KEPT);
         assert!(log.find(&refused[9]).is_none() && log.find(&refused[10]).is_some());
+    }
+
+    #[test]
+    fn a_batchs_refusals_take_one_place() {
+        let (log, ids) = (RefusalLog::default(), RequestIds::new(1));
+        let id = ids.next();
+        (0..100).for_each(|number| log.keep(TableId::new(1), record(id, number)));
+        assert_eq!(log.0.lock().kept, 1);
+        assert_eq!(log.find(&id).map(|kept| kept.at), Some(Timestamp::from_nanos(99)));
     }
 
     #[test]

@@ -230,7 +230,7 @@ impl Reporter {
     /// What an answer says of the fleet: its size, its ring, and the quotas above tables. Whether the ring
     /// has moved.
     fn learn(&mut self, answer: &gac::Grants) -> bool {
-        self.shared.learn_fleet(answer.fleet);
+        self.shared.learn_fleet(answer.fleet, clock::now());
         let moved = self.shared.learn_ring(answer.ring_epoch, &answer.ring_servers);
         if self.shared.wants_levels(answer.levels_version) {
             let connection = self.connection.clone();

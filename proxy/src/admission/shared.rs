@@ -1,7 +1,8 @@
 //! What request tasks, reporting tasks and the tick share: the buckets, and what is known of the fleet.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ::admission::{BucketId, CapacityKind, LeaseKeeper, Level, OutagePolicy, Quota, ReportHeader, Ring};
 use arc_swap::ArcSwap;
@@ -25,6 +26,9 @@ use super::principals::Principals;
 use super::refusal_log::RefusalLog;
 use super::reporter;
 
+/// How long a server's word of the fleet's size holds against lower ones: a lease's time and a margin.
+const FLEET_HOLDS: Duration = Duration::from_secs(12);
+
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: AdmissionConfig,
@@ -33,8 +37,12 @@ pub(super) struct Shared {
     pub(super) owners: ArcSwap<Owners>,
     /// Rings are taken in one after the other.
     moving: Mutex<()>,
-    /// Live proxies, as a server said last.
+    /// Live proxies: the most that a server said lately.
     pub(super) fleet: AtomicU32,
+    /// When that was said last.
+    fleet_said_at: AtomicU64,
+    /// Requests that wait for grants, of all buckets.
+    pub(super) waiting: AtomicUsize,
     pub(super) levels: ArcSwap<KnownLevels>,
     /// Levels are being fetched.
     fetching: AtomicBool,
@@ -55,6 +63,8 @@ impl Shared {
             session: clock::unix_now().get(),
             moving: Mutex::default(),
             fleet: AtomicU32::new(0),
+            fleet_said_at: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
             levels: ArcSwap::default(),
             fetching: AtomicBool::new(false),
             buckets: DashMap::default(),
@@ -74,6 +84,8 @@ impl Shared {
             fleet: self.fleet.load(Ordering::Relaxed),
             ring: self.owners.load().ring.epoch(),
             leaving: false,
+            // The clock's origin is the process's start, or earlier: only differences count.
+            session_age: clock::now().since(Timestamp::default()),
         }
     }
 
@@ -160,9 +172,14 @@ impl Shared {
         self.tasks.spawn(reporter::run(Arc::clone(self), Arc::clone(link), self.shutdown.clone()));
     }
 
-    pub(super) fn learn_fleet(&self, fleet: u32) {
-        if fleet > 0 {
+    /// A server that has just restarted has heard of few proxies yet: a lower number is believed once
+    /// nobody has said a higher one for as long as leases hold.
+    pub(super) fn learn_fleet(&self, fleet: u32, now: Timestamp) {
+        let said_at = Timestamp::from_nanos(self.fleet_said_at.load(Ordering::Relaxed));
+        let known = self.fleet.load(Ordering::Relaxed);
+        if fleet > 0 && (fleet >= known || now.since(said_at) > FLEET_HOLDS) {
             self.fleet.store(fleet, Ordering::Relaxed);
+            self.fleet_said_at.store(now.as_nanos(), Ordering::Relaxed);
             self.metrics.fleet.set(f64::from(fleet));
         }
     }

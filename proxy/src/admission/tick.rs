@@ -2,6 +2,7 @@
 //! the metrics show, once a second.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ::admission::CapacityKind;
@@ -41,7 +42,6 @@ pub(super) async fn run(shared: Arc<Shared>) {
 struct Sums {
     modes: [u32; MODES.len()],
     debts: [MilliUnits; 2],
-    waiting: usize,
 }
 
 fn count(shared: &Shared, now: Timestamp) {
@@ -65,7 +65,6 @@ impl Sums {
     fn add(&mut self, bucket: &LocalBucket, now: Timestamp) {
         let kind = usize::from(bucket.id.kind() == CapacityKind::Write);
         self.debts[kind] += bucket.tokens.debt();
-        self.waiting += bucket.waiting();
         if bucket.is_in_use(now) {
             let mode = MODES.iter().position(|mode| *mode == bucket.mode());
             self.modes[mode.expect("all modes are listed")] += 1;
@@ -76,7 +75,7 @@ impl Sums {
     fn show(&self, shared: &Shared) {
         let metrics = &shared.metrics;
         metrics.buckets.set(shared.buckets.len() as f64);
-        metrics.waiting.set(self.waiting as f64);
+        metrics.waiting.set(shared.waiting.load(Ordering::Relaxed) as f64);
         metrics.modes.iter().zip(self.modes).for_each(|(gauge, count)| gauge.set(f64::from(count)));
         for (kind, debt) in [CapacityKind::Read, CapacityKind::Write].into_iter().zip(self.debts) {
             metrics.of(kind).debt.set(debt.get() as f64);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ::admission::{BurstState, CapacityKind, Mode, PoolColour, StorageRefusal};
 use units::{MilliUnits, MilliUnitsPerSecond, Timestamp, UnixMillis};
 
-use super::explanation::{Capacity, Cause, Explanation, HotKeyCheck, LevelCheck, PartitionCheck};
+use super::explanation::{Capacity, Cause, Explanation, HotKeyCheck, Layer, LevelCheck, PartitionCheck};
 use super::refusal_log::{LevelRecord, Record};
 
 impl Record {
@@ -66,7 +66,10 @@ impl Record {
 
 impl LevelRecord {
     fn verdict(&self, cause: Cause) -> (bool, String) {
-        let whose = format!("{} {}", self.layer, self.subject);
+        let whose = match self.layer {
+            Layer::Account => format!("account's part for table {}", self.subject),
+            layer => format!("{layer} {}", self.subject),
+        };
         let quota = format!(
             "the quota of {} units/s (burst {}, version {})",
             units_per_second(self.quota.rate),
