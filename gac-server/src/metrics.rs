@@ -1,9 +1,14 @@
 //! The GAC tier's metrics: each declared and described here, once.
 
+use std::collections::BTreeMap;
+
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
+
+use parking_lot::Mutex;
+use units::ProxyId;
 
 use crate::survey::Survey;
 
@@ -29,6 +34,7 @@ const POOL: &str = "weir_gac_pool_milliunits";
 const OVER_ADMISSION: &str = "weir_gac_over_admission_milliunits";
 const OVER_ADMISSION_BOUND: &str = "weir_gac_over_admission_bound_milliunits";
 const VIOLATIONS: &str = "weir_gac_invariant_violations";
+const OVERDRAFTS: &str = "weir_gac_overdrafts";
 const JAIN: &str = "weir_gac_jain_index_ratio";
 
 /// Handles, made once: a report must not search the registry.
@@ -64,7 +70,12 @@ pub(crate) struct Metrics {
     over_admission_bound: Gauge,
     jain: Gauge,
     violations: [Gauge; 5],
+    /// By suspect; those that were ever shown.
+    overdrafts: Mutex<BTreeMap<ProxyId, Gauge>>,
 }
+
+/// Proxies that are ever named as suspects by one server: metrics' labels are bounded.
+const MAX_NAMED: usize = 64;
 
 impl Metrics {
     pub(crate) fn new() -> Self {
@@ -101,6 +112,7 @@ impl Metrics {
             jain: gauge!(JAIN),
             violations: ["i1_leased_rates", "i2_tokens", "i4_raises", "i5_silences", "sums"]
                 .map(|invariant| gauge!(VIOLATIONS, "invariant" => invariant)),
+            overdrafts: Mutex::default(),
         }
     }
 
@@ -126,6 +138,15 @@ impl Metrics {
         let broken = survey.violations;
         let broken = [broken.leased_rates, broken.tokens, broken.raises, broken.silences, broken.sums];
         self.violations.iter().zip(broken).for_each(|(gauge, count)| gauge.set(count as f64));
+        let mut named = self.overdrafts.lock();
+        for proxy in survey.suspects.keys() {
+            if named.len() < MAX_NAMED && !named.contains_key(proxy) {
+                named.insert(*proxy, gauge!(OVERDRAFTS, "proxy" => proxy.get().to_string()));
+            }
+        }
+        for (proxy, gauge) in &*named {
+            gauge.set(survey.suspects.get(proxy).copied().unwrap_or_default() as f64);
+        }
     }
 }
 
@@ -167,6 +188,12 @@ fn describe() {
         VIOLATIONS,
         Unit::Count,
         "How often an invariant of the allocator was seen broken since the start: 0, always."
+    );
+    describe_gauge!(
+        OVERDRAFTS,
+        Unit::Count,
+        "Reports that showed more admitted than the proxy's leases explain, and its restarts; by proxy, 64 \
+         of them at most."
     );
     describe_gauge!(JAIN, "The lowest Jain index of any bucket's proxies; 1 is fair.");
 }

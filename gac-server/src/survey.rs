@@ -1,9 +1,14 @@
 //! What was found when all buckets were looked through: sums, and the worst of them.
 
+use std::collections::BTreeMap;
+
 use admission::{Allocator, BucketSummary, Mode, Ring, Violations};
-use units::Timestamp;
+use units::{ProxyId, Timestamp};
 
 use crate::inspection::ModeCounts;
+
+/// Proxies that are suspected at most; a fleet in which more lie has other troubles.
+const MAX_SUSPECTS: usize = 1_000;
 
 /// Sums and extremes over a server's buckets.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +28,9 @@ pub(crate) struct Survey {
     /// Of the bucket nearest to its bound: what was admitted too much, and the bound.
     pub(crate) worst_over_admission: (u64, u64),
     pub(crate) worst_jain_index: f64,
+    /// Of the proxies that showed more admitted than their leases explain, or keep starting anew: how often,
+    /// summed over the buckets in which each is the worst.
+    pub(crate) suspects: BTreeMap<ProxyId, u64>,
     /// Sums of all buckets', and of those that are gone.
     pub(crate) violations: Violations,
 }
@@ -44,6 +52,7 @@ impl Default for Survey {
             worst_out_ratio: 0.0,
             worst_over_admission: (0, 0),
             worst_jain_index: 1.0,
+            suspects: BTreeMap::new(),
             violations: Violations::default(),
         }
     }
@@ -79,11 +88,24 @@ impl Survey {
         let of_this = (bucket.worst_window.get(), bucket.quota.burst.get());
         self.worst_over_admission = worse(self.worst_over_admission, of_this);
         self.worst_jain_index = self.worst_jain_index.min(bucket.fairness);
+        if let Some((proxy, overdrafts)) = bucket.overdrawn {
+            self.suspect(proxy, u64::from(overdrafts));
+        }
+    }
+
+    fn suspect(&mut self, proxy: ProxyId, overdrafts: u64) {
+        if self.suspects.len() < MAX_SUSPECTS || self.suspects.contains_key(&proxy) {
+            *self.suspects.entry(proxy).or_default() += overdrafts;
+        }
     }
 
     /// Of two shards of a server.
-    pub(crate) fn plus(self, other: Self) -> Self {
+    pub(crate) fn plus(mut self, other: Self) -> Self {
+        for (proxy, overdrafts) in other.suspects {
+            self.suspect(proxy, overdrafts);
+        }
         Self {
+            suspects: self.suspects,
             buckets: self.buckets + other.buckets,
             handing_over: self.handing_over + other.handing_over,
             modes: ModeCounts {
@@ -126,6 +148,17 @@ pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn suspects_of_all_shards_are_named_with_their_overdrafts() {
+        let of = |suspects: &[(u64, u64)]| {
+            let mut survey = Survey::default();
+            suspects.iter().for_each(|(proxy, count)| survey.suspect(ProxyId::new(*proxy), *count));
+            survey
+        };
+        let both = of(&[(1, 3), (2, 1), (1, 2)]).plus(of(&[(2, 4), (9, 9)]));
+        assert_eq!(both, of(&[(1, 5), (2, 5), (9, 9)]));
+    }
 
     #[test]
     fn the_worst_bucket_is_the_one_nearest_to_its_bound() {

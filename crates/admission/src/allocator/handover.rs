@@ -1,6 +1,6 @@
 //! Buckets that a change of the ring moves from one owner to another, with their sums.
 
-use units::{Epoch, MilliUnits, MilliUnitsPerSecond, Timestamp};
+use units::{Epoch, MilliUnits, MilliUnitsPerSecond, ProxyId, Timestamp};
 
 use super::bucket::{Bucket, Context};
 use super::shares::{Share, Standing};
@@ -150,7 +150,11 @@ impl Bucket {
     pub(super) fn summary(&self, context: &Context<'_>) -> BucketSummary {
         let reserve = self.reserve(context);
         let (mut admitted, mut throttled, mut ratios, mut squares, mut count) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        let mut overdrawn: Option<(ProxyId, u16)> = None;
         for share in self.shares.iter() {
+            if share.overdrafts > overdrawn.map_or(0, |(_, most)| most) {
+                overdrawn = Some((share.proxy, share.overdrafts));
+            }
             let (mine, refused) = (f64::from(share.admitted_rate), f64::from(share.throttled_rate));
             admitted += mine;
             throttled += refused;
@@ -178,6 +182,7 @@ impl Bucket {
             learning: context.learning,
             worst_window: MilliUnits::new(self.meter.worst),
             fairness: if squares > 0.0 { ratios * ratios / (count * squares) } else { 1.0 },
+            overdrawn,
         }
     }
 

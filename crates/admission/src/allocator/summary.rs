@@ -42,6 +42,8 @@ pub struct BucketSummary {
     pub worst_window: MilliUnits,
     /// Jain's index of the proxies' admitted parts of what they were offered: 1 when all are alike.
     pub fairness: f64,
+    /// The proxy with the most overdrafts (see [`ShareSummary::overdrafts`]), and how many, if there are any.
+    pub overdrawn: Option<(ProxyId, u16)>,
 }
 
 impl BucketSummary {
