@@ -202,8 +202,14 @@ fn connect(address: SocketAddr) -> Connection {
 }
 
 fn report(bucket: BucketId) -> gac::Report {
-    let header =
-        ReportHeader { proxy: ProxyId::new(1), session: 1, fleet: 0, ring: Epoch::new(1), leaving: false };
+    let header = ReportHeader {
+        proxy: ProxyId::new(1),
+        session: 1,
+        fleet: 0,
+        ring: Epoch::new(1),
+        leaving: false,
+        session_age: Duration::ZERO,
+    };
     let entry = ReportEntry {
         bucket,
         admitted: MilliUnits::ZERO,

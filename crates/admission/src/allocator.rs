@@ -20,7 +20,7 @@ mod accounts;
 mod bucket;
 mod buckets;
 mod handover;
-mod headroom;
+pub(crate) mod headroom;
 mod invariants;
 mod ownership;
 mod roster;

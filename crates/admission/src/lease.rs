@@ -211,6 +211,9 @@ pub struct ReportHeader {
     pub ring: Epoch,
     /// The proxy leaves: it uses nothing from now on.
     pub leaving: bool,
+    /// For how long the session has run, by the proxy's clock: what it counted was counted between two of
+    /// these, however long the reports travelled. Zero: not told.
+    pub session_age: Duration,
 }
 
 /// What a proxy reports about one bucket. The counters are cumulative since its session began, so a

@@ -387,8 +387,9 @@ impl LeaseKeeper {
         let part = MilliUnitsPerSecond::new(self.quota.rate.get() / u64::from(fleet.max(1)));
         match (self.quota.outage, self.mode) {
             (OutagePolicy::Open, _) => MilliUnitsPerSecond::new(UNLIMITED),
-            // What the owner counts for it.
-            (_, Mode::Leased) if self.has_lease() => bucket.rate_at(now),
+            // What the owner counts for it; and never more than its part of a quota that has fallen since.
+            (OutagePolicy::Strict, Mode::Leased) if self.has_lease() => bucket.rate_at(now).min(part),
+            (OutagePolicy::Static, Mode::Leased) if self.has_lease() => bucket.rate_at(now),
             (_, Mode::Direct) => self.safe_rate.min(part),
             _ => part,
         }
@@ -405,7 +406,7 @@ impl LeaseKeeper {
 
     /// Nobody answers.
     fn fall_back(&mut self, bucket: &AtomicTokenBucket, fleet: u32, now: Timestamp) {
-        if self.falls_back {
+        if self.falls_back && self.fallback_rate(bucket, fleet, now) >= bucket.rate_at(now) {
             return;
         }
         let leased = self.has_lease() && self.mode == Mode::Leased;

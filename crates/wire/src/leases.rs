@@ -26,6 +26,7 @@ impl gac::Report {
             fleet: header.fleet,
             ring_epoch: header.ring.get(),
             leaving: header.leaving,
+            session_age_us: u64::try_from(header.session_age.as_micros()).unwrap_or(u64::MAX),
             bucket: column(|entry| entry.bucket.get()),
             admitted: column(|entry| entry.admitted.get()),
             throttled: column(|entry| entry.throttled.get()),
@@ -51,6 +52,7 @@ impl gac::Report {
             fleet: self.fleet,
             ring: Epoch::new(self.ring_epoch),
             leaving: self.leaving,
+            session_age: Duration::from_micros(self.session_age_us),
         }
     }
 
@@ -345,7 +347,7 @@ mod tests {
     use super::*;
 
     const HEADER: ReportHeader =
-        ReportHeader { proxy: ProxyId::new(3), session: 4, fleet: 5, ring: Epoch::new(6), leaving: true };
+        ReportHeader { proxy: ProxyId::new(3), session: 4, fleet: 5, ring: Epoch::new(6), leaving: true, session_age: Duration::from_micros(7) };
 
     fn entry(n: u64) -> ReportEntry {
         ReportEntry {

@@ -78,11 +78,14 @@ pub(super) struct Sums {
     pub(super) hold: u64,
     pub(super) demand: u64,
     pub(super) need: u64,
+    /// Of `out`, what belongs to silent proxies.
+    pub(super) silent: u64,
 }
 
 impl Sums {
     pub(super) fn add(&mut self, share: &Share) {
         self.out += share.out.get();
+        self.silent += share.silent_out();
         self.hold += share.hold.get();
         self.demand = self.demand.saturating_add(share.demand.get());
         self.need = self.need.saturating_add(share.need.get());
@@ -90,6 +93,7 @@ impl Sums {
 
     pub(super) fn remove(&mut self, share: &Share) {
         self.out -= share.out.get();
+        self.silent -= share.silent_out();
         self.hold -= share.hold.get();
         self.demand = self.demand.saturating_sub(share.demand.get());
         self.need = self.need.saturating_sub(share.need.get());
@@ -162,7 +166,9 @@ impl Bucket {
             return;
         }
         self.meter.count(MilliUnits::ZERO, self.quota.rate, context.now);
-        self.headroom.forget();
+        if !self.tracked_only {
+            self.headroom.forget();
+        }
         self.quota = quota;
         self.most_out = quota.rate.get().max(self.sums.out);
         self.most_held = quota.burst.get().max(self.sums.hold);
@@ -227,7 +233,7 @@ impl Bucket {
         }
         let untracked = share.standing == Standing::Leaving && share.is_acknowledged(entry, self.epoch);
         self.credit(&mut share, header.session, entry, context);
-        let sampled = self.sample(&mut share, entry, context);
+        let sampled = self.sample(&mut share, entry, header.session_age, context);
         // From here on the sums are those of the other proxies.
         let grant = self.grant(&mut share, entry, sampled, position.is_none(), context);
         if untracked && share.standing == Standing::Leaving {
@@ -243,6 +249,7 @@ impl Bucket {
     /// Takes the proxy's word for what it returns and what it uses.
     fn credit(&mut self, share: &mut Share, session: u64, entry: &ReportEntry, context: &Context<'_>) {
         share.begin_session(session, entry);
+        share.has_lease = entry.acknowledged != GrantNumber::default();
         let base = self.base_allowance(context);
         if share.session == session && entry.acknowledged == GrantNumber::default() {
             // It started anew, and has an allowance until it hears.
@@ -268,13 +275,19 @@ impl Bucket {
         self.headroom.note(room.saturating_sub(self.pool.level().get()), context.now);
     }
 
-    fn sample(&mut self, share: &mut Share, entry: &ReportEntry, context: &Context<'_>) -> bool {
+    fn sample(
+        &mut self,
+        share: &mut Share,
+        entry: &ReportEntry,
+        session_age: Duration,
+        context: &Context<'_>,
+    ) -> bool {
         if share.standing == Standing::Silent {
             self.users = self.users.saturating_add(1);
         }
         let elapsed = context.now.since(share.reported_at);
         let explained = share.out.earned_in(elapsed) + share.hold;
-        let Some(admitted) = share.sample(entry, context.now) else { return false };
+        let Some(admitted) = share.sample(entry, session_age, context.now) else { return false };
         // Twice: an acknowledged decrease has lowered `out` already.
         if admitted.get() > explained.get().saturating_mul(2).saturating_add(self.quota.rate.get() / 10) {
             share.overdrafts = share.overdrafts.saturating_add(1);
@@ -296,6 +309,7 @@ impl Bucket {
         self.meter.count(MilliUnits::ZERO, self.quota.rate, context.now);
         let mut gone = Vec::new();
         self.users = 0;
+        let part = MilliUnitsPerSecond::new(self.quota.rate.get() / u64::from(context.fleet.safe_parts));
         let (sums, violations) = (&mut self.sums, &mut self.violations);
         for (position, share) in self.shares.iter_mut().enumerate() {
             let silence = context.now.since(share.reported_at);
@@ -305,18 +319,20 @@ impl Bucket {
                 continue;
             }
             self.users += u32::from(silence < USES);
-            if silence < context.config.lease_certainly_ended() {
+            let lost = !roster.follows(share.proxy);
+            // Without a rate it goes *up* to its safe rate when it misses its owner: counted before it does.
+            let rises = lost && share.rises_when_lost() && !share.counts_as_lost();
+            if silence < context.config.lease_certainly_ended() && !rises {
                 continue;
             }
-            let lost = !roster.follows(share.proxy);
             // A steady share is not asked to report before its long interval is over.
             let overdue = lost || silence >= LONGEST_INTERVAL * 2;
             if !overdue || share.standing == Standing::Silent && share.counts_as_lost() == lost {
                 continue;
             }
-            violations.silences += u64::from(!certainly_ended(silence, context.config));
+            violations.silences += u64::from(!rises && !certainly_ended(silence, context.config));
             sums.remove(share);
-            share.fall_silent(lost);
+            share.fall_silent(lost, part);
             sums.add(share);
         }
         for position in gone.into_iter().rev() {
@@ -356,12 +372,14 @@ impl Bucket {
             demand: MilliUnitsPerSecond::new(demand.max(entry.need.get()).min(MAX_AMOUNT)),
             need: entry.need,
             reported_at: context.now,
+            session_age: header.session_age,
             admitted_rate: 0.0,
             throttled_rate: 0.0,
             overdrafts: 0,
             grants: 0,
             steady: 0,
             standing: Standing::Active,
+            has_lease: !fresh,
         }
     }
 
@@ -377,7 +395,8 @@ impl Bucket {
         let proxies = self.shares.len() as u64 + u64::from(is_new);
         self.choose_mode(context);
         let reserve = if context.learning { 0 } else { self.reserve_beside(is_new, context).rate };
-        let usable = self.quota.rate.get().saturating_sub(reserve);
+        // What silent proxies may use is not there to be divided.
+        let usable = self.quota.rate.get().saturating_sub(reserve).saturating_sub(self.sums.silent);
         if !context.learning && self.may_untrack(share, usable, context) {
             return self.untrack(share, entry, context);
         }
@@ -388,7 +407,7 @@ impl Bucket {
             (false, false, false) => share.granted_rate.get().min(usable),
         };
         // I4: a raise comes only out of what nobody may be using.
-        let free = usable.saturating_sub(self.sums.out);
+        let free = usable.saturating_sub(self.sums.out - self.sums.silent);
         // What it may be using already is no raise, also while the others still have to come down.
         let rate = target.min(free.max(share.out.get()));
         self.violations.raises += u64::from(!raise_is_covered(share.out.get(), rate, free));
@@ -543,7 +562,9 @@ impl Bucket {
         let rate = self.quota.rate.get().saturating_sub(reserve).saturating_sub(self.sums.out);
         let wanted = missing.min(MilliUnits::new(ONE_UNIT.max(self.quota.rate.get() / 4)));
         let short = wanted.saturating_sub(self.pool.level());
-        MilliUnitsPerSecond::new(rate).time_to_earn(short).min(WIDE_TTL)
+        // A share's rate may be another one after its account's next division.
+        let longest = if self.tracked_only { WAITING_INTERVAL } else { WIDE_TTL };
+        MilliUnitsPerSecond::new(rate).time_to_earn(short).min(longest)
     }
 
     fn cap(

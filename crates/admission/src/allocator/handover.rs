@@ -1,5 +1,7 @@
 //! Buckets that a change of the ring moves from one owner to another, with their sums.
 
+use std::time::Duration;
+
 use units::{Epoch, MilliUnits, MilliUnitsPerSecond, ProxyId, Timestamp};
 
 use super::bucket::{Bucket, Context};
@@ -245,12 +247,14 @@ impl Share {
             demand: state.demand.min(MilliUnitsPerSecond::new(super::MAX_AMOUNT)),
             need: claim.need,
             reported_at: now,
+            session_age: Duration::ZERO,
             admitted_rate: 0.0,
             throttled_rate: 0.0,
             overdrafts: 0,
             grants: u8::MAX,
             steady: 0,
             standing: Standing::Active,
+            has_lease: true,
         }
     }
 }

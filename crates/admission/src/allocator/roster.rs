@@ -146,7 +146,7 @@ impl Roster {
     /// Learning is over: whoever should have been heard and was not is missing.
     pub(super) fn settle(&mut self, now: Timestamp) {
         if !self.knows_fleet {
-            self.missing = self.echoed.saturating_sub(self.count());
+            self.missing = self.awaited().saturating_sub(self.count());
             self.missing_until = now + self.membership;
             self.knows_fleet = true;
         }

@@ -46,6 +46,8 @@ pub(super) struct Share {
     pub(super) need: MilliUnits,
     /// Its last sample, and its last report of any kind, at most a sample later.
     pub(super) reported_at: Timestamp,
+    /// That sample's time by the proxy's clock; zero: not told.
+    pub(super) session_age: Duration,
     /// Parts of the last sample, in milli-units per second.
     pub(super) admitted_rate: f32,
     pub(super) throttled_rate: f32,
@@ -56,6 +58,8 @@ pub(super) struct Share {
     /// Reports since its rate last changed by much.
     pub(super) steady: u8,
     pub(super) standing: Standing,
+    /// Some grant reached it. Without one it goes up to its part of the quota when it misses its owner.
+    pub(super) has_lease: bool,
 }
 
 /// What is known of a share's proxy.
@@ -90,6 +94,7 @@ impl Share {
             self.throttled = MilliUnits::ZERO;
             self.returned = entry.returned;
             self.overdrafts = self.overdrafts.saturating_add(1);
+            self.session_age = Duration::ZERO;
         }
     }
 
@@ -118,12 +123,22 @@ impl Share {
 
     /// Follows the offered load (admitted *and* throttled: splitting by consumption would starve the very
     /// proxy that is being throttled). What was admitted since the last sample; none: too soon to tell.
-    pub(super) fn sample(&mut self, entry: &ReportEntry, now: Timestamp) -> Option<MilliUnits> {
+    pub(super) fn sample(
+        &mut self,
+        entry: &ReportEntry,
+        session_age: Duration,
+        now: Timestamp,
+    ) -> Option<MilliUnits> {
         self.standing = Standing::Active;
         self.need = entry.need;
         self.returned = entry.returned;
-        let elapsed = now.since(self.reported_at);
+        let elapsed = if self.session_age > Duration::ZERO && session_age > self.session_age {
+            session_age - self.session_age
+        } else {
+            now.since(self.reported_at)
+        };
         if self.sequence == 0 {
+            self.session_age = session_age;
             return Some(MilliUnits::ZERO);
         }
         if elapsed < MIN_SAMPLE {
@@ -138,13 +153,18 @@ impl Share {
         self.admitted = entry.admitted;
         self.throttled = entry.throttled;
         self.reported_at = now;
+        self.session_age = session_age;
         Some(admitted)
     }
 
     /// I5: its lease has certainly ended. It uses its safe rate, if its owner is out of its reach; a
-    /// leased proxy that merely has nothing to report uses no more than that either.
-    pub(super) fn fall_silent(&mut self, lost: bool) {
+    /// leased proxy that merely has nothing to report uses no more than that either. `part`: what a proxy
+    /// goes to that no grant has reached.
+    pub(super) fn fall_silent(&mut self, lost: bool, part: MilliUnitsPerSecond) {
         self.standing = Standing::Silent;
+        if lost && !self.has_lease {
+            (self.safe_rate, self.granted_rate) = (part, MilliUnitsPerSecond::default());
+        }
         let counts =
             if lost && self.granted_rate.get() == 0 { self.safe_rate } else { self.out.min(self.safe_rate) };
         self.out = counts;
@@ -156,6 +176,16 @@ impl Share {
 }
 
 impl Share {
+    /// What it may use although it does not report.
+    pub(super) fn silent_out(&self) -> u64 {
+        if self.standing == Standing::Silent { self.out.get() } else { 0 }
+    }
+
+    /// Whether it goes up to its safe rate when it misses its owner.
+    pub(super) fn rises_when_lost(&self) -> bool {
+        !self.has_lease || self.granted_rate.get() == 0
+    }
+
     /// Whether it counts as a proxy that went from no rate to its safe rate.
     pub(super) fn counts_as_lost(&self) -> bool {
         self.granted_rate.get() == 0 && self.out.get() > 0

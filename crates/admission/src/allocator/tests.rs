@@ -47,7 +47,14 @@ fn offering(throttled: u64, grant: &Grant, quota: Quota) -> ReportEntry {
 }
 
 fn header(proxy: ProxyId, session: u64) -> ReportHeader {
-    ReportHeader { proxy, session, fleet: 0, ring: Epoch::new(0), leaving: false }
+    ReportHeader {
+        proxy,
+        session,
+        fleet: 0,
+        ring: Epoch::new(0),
+        leaving: false,
+        session_age: Duration::ZERO,
+    }
 }
 
 /// Past its learning phase.

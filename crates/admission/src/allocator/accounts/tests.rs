@@ -201,7 +201,14 @@ impl Proxy {
     }
 
     fn header(&self) -> ReportHeader {
-        ReportHeader { proxy: self.id, session: 1, fleet: 3, ring: Epoch::new(0), leaving: false }
+        ReportHeader {
+            proxy: self.id,
+            session: 1,
+            fleet: 3,
+            ring: Epoch::new(0),
+            leaving: false,
+            session_age: Duration::ZERO,
+        }
     }
 
     fn entry(&self, table: u64, local: &Local, now: Timestamp) -> ReportEntry {

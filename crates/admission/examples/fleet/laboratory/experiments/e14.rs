@@ -106,6 +106,7 @@ fn allocator(findings: &mut Findings, options: &Options, pairs: u64, buckets: u6
         fleet: 0,
         ring: Epoch::new(0),
         leaving: false,
+        session_age: Duration::ZERO,
     };
     (0..proxies).for_each(|proxy| allocator.hear(&header(proxy), at(0)));
     let entry =

@@ -463,7 +463,7 @@ impl Fleet {
                 proxy: index,
                 server,
                 life: proxy.connected_to(server),
-                header: proxy.header(),
+                header: proxy.header(self.now),
                 entries,
                 sent: proxy.clock(self.now),
             };

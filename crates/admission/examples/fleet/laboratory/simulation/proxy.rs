@@ -339,13 +339,14 @@ impl Proxy {
         self.locals[table].as_ref().is_some_and(|local| local.owner == Some(server))
     }
 
-    pub(crate) fn header(&self) -> ReportHeader {
+    pub(crate) fn header(&self, now: Timestamp) -> ReportHeader {
         ReportHeader {
             proxy: self.id,
             session: self.session,
             fleet: self.fleet,
             ring: self.ring.epoch(),
             leaving: !self.runs,
+            session_age: self.clock(now).since(Timestamp::default()),
         }
     }
 
