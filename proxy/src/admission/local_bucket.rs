@@ -211,6 +211,8 @@ impl LocalBucket {
         if !same {
             self.owner.store(owner.cloned());
             self.urgent.store(false, Ordering::Relaxed);
+            // What is under way to the old owner is of no interest any more.
+            self.in_flight.store(false, Ordering::Relaxed);
             self.report_anew();
         }
         !same
@@ -293,6 +295,10 @@ impl LocalBucket {
     /// True once, until the next report.
     pub(super) fn becomes_urgent(&self) -> bool {
         !self.urgent.load(Ordering::Relaxed) && !self.urgent.swap(true, Ordering::Relaxed)
+    }
+
+    pub(super) fn is_urgent(&self) -> bool {
+        self.urgent.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_no_longer_urgent(&self) {

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::admission::{BucketId, ReportEntry};
+use ::admission::{BucketId, Grant, ReportEntry};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
@@ -62,6 +62,10 @@ struct Reporter {
     reports: usize,
     /// Urgent, but reported too recently.
     urgent: Vec<Arc<LocalBucket>>,
+    /// When those were looked at.
+    looked_at: Timestamp,
+    /// Due again as soon as they were answered.
+    answered: Vec<Arc<LocalBucket>>,
     sent_at: Timestamp,
     pause_until: Timestamp,
 }
@@ -79,6 +83,8 @@ pub(super) async fn run(shared: Arc<Shared>, link: Arc<Link>, shutdown: Cancella
         calls: FuturesUnordered::new(),
         reports: 0,
         urgent: Vec::new(),
+        looked_at: Timestamp::default(),
+        answered: Vec::new(),
         sent_at: Timestamp::default(),
         pause_until: Timestamp::default(),
     };
@@ -114,7 +120,6 @@ impl Reporter {
     }
 
     fn report_what_is_due(&mut self, now: Timestamp) {
-        self.link.take_urgent(&mut self.urgent);
         let connected = self.connection.is_connected();
         self.link.set_connected(connected);
         if now < self.pause_until || !connected {
@@ -129,30 +134,30 @@ impl Reporter {
         }
     }
 
+    /// What is to be reported of what has become urgent; and, every now and then, of what was already.
     fn take_due(&mut self, now: Timestamp) -> Vec<(Arc<LocalBucket>, ReportEntry)> {
+        let mut candidates = std::mem::take(&mut self.answered);
+        self.link.take_urgent(&mut candidates);
+        if now.since(self.looked_at) >= URGENT_LOOK {
+            self.looked_at = now;
+            candidates.append(&mut self.urgent);
+        }
         let mut due = Vec::new();
-        let (link, shared) = (&self.link, &self.shared);
-        self.urgent.retain(|bucket| {
-            if !bucket.is_owned_by(link) {
+        for bucket in candidates {
+            if !bucket.is_owned_by(&self.link) {
                 // The ring moved it: it is another task's.
-                shared.urge(bucket);
-                return false;
+                bucket.is_no_longer_urgent();
+                self.shared.urge(&bucket);
+            } else if due.len() == MAX_ENTRIES {
+                self.urgent.push(bucket);
+            } else if let Some(entry) = bucket.report_if_due(now) {
+                due.push((bucket, entry));
+            } else if !bucket.is_in_use(now) {
+                bucket.is_no_longer_urgent();
+            } else if bucket.is_urgent() {
+                self.urgent.push(bucket);
             }
-            if due.len() == MAX_ENTRIES {
-                return true;
-            }
-            match bucket.report_if_due(now) {
-                Some(entry) => {
-                    due.push((Arc::clone(bucket), entry));
-                    false
-                }
-                None if bucket.is_in_use(now) => true,
-                None => {
-                    bucket.is_no_longer_urgent();
-                    false
-                }
-            }
-        });
+        }
         due
     }
 
@@ -186,37 +191,47 @@ impl Reporter {
         answer: &Answered,
     ) {
         let now = clock::now();
-        reported.values().for_each(|bucket| bucket.landed());
-        let metrics = &self.shared.metrics;
+        let mine = |bucket: &&Arc<LocalBucket>| bucket.is_owned_by(&self.link);
+        reported.values().filter(mine).for_each(|bucket| bucket.landed());
         let answered = answer.as_ref().map_err(CallError::to_string);
-        let grants = answered.and_then(|grants| Ok((grants, grants.entries().map_err(|e| e.to_string())?)));
-        let (answer, grants) = match grants {
-            Ok(grants) => grants,
+        let entries = |grants: &gac::Grants| grants.entries().map(Vec::from_iter).map_err(|e| e.to_string());
+        match answered.and_then(|grants| Ok((grants, entries(grants)?))) {
+            Ok((answer, grants)) => self.take_grants(reported, asked_at, answer, &grants),
             Err(error) => {
                 tracing::debug!(server = self.link.address, error, "report not answered");
-                metrics.reports_failed.increment(1);
+                self.shared.metrics.reports_failed.increment(1);
                 self.pause_until = now + PAUSE;
-                reported.values().for_each(|bucket| {
+                for bucket in reported.values() {
                     bucket.report_anew();
                     self.shared.urge(bucket);
-                });
-                return;
+                }
             }
-        };
+        }
+    }
+
+    fn take_grants(
+        &mut self,
+        reported: &BTreeMap<BucketId, Arc<LocalBucket>>,
+        asked_at: Timestamp,
+        answer: &gac::Grants,
+        grants: &[Grant],
+    ) {
+        let (now, metrics) = (clock::now(), &self.shared.metrics);
         metrics.reports_answered.increment(1);
+        metrics.not_owned.increment(answer.not_owned.len() as u64);
         self.metrics.sync.record(now.since(asked_at));
         self.link.heard(asked_at);
         for grant in grants {
-            let bucket = reported.get(&grant.bucket);
-            let accepted = bucket.is_some_and(|bucket| bucket.apply(&grant, asked_at, now));
+            // Not of buckets that have moved since: theirs is another owner's word now.
+            let bucket = reported.get(&grant.bucket).filter(|bucket| bucket.is_owned_by(&self.link));
+            let accepted = bucket.is_some_and(|bucket| bucket.apply(grant, asked_at, now));
             let counter = if accepted { &metrics.grants_accepted } else { &metrics.grants_ignored };
             counter.increment(1);
-            // A lower rate is acknowledged at once.
+            // A lower rate is acknowledged at once, and those who came meanwhile ask for theirs.
             if let Some(bucket) = bucket.filter(|bucket| bucket.is_due(now)) {
-                self.shared.urge(bucket);
+                self.answered.push(Arc::clone(bucket));
             }
         }
-        metrics.not_owned.increment(answer.not_owned.len() as u64);
         if self.learn(answer) {
             // By the ring that was just learned their owner may well be the same.
             let not_owned = answer.not_owned.iter().map(|raw| BucketId::from_raw(*raw));
@@ -255,6 +270,7 @@ impl Reporter {
     /// came would be from the owner of an older ring.
     fn let_go(&mut self) {
         let mut left = std::mem::take(&mut self.urgent);
+        left.append(&mut self.answered);
         self.link.take_urgent(&mut left);
         self.calls.clear();
         for bucket in left {
