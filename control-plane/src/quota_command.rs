@@ -42,18 +42,6 @@ pub(crate) enum QuotaCommand {
     EndBoost(EndBoostRequest),
 }
 
-impl QuotaCommand {
-    /// Whose quota.
-    pub(crate) const fn subject(&self) -> &QuotaSubject {
-        match self {
-            Self::Set(change) => &change.subject,
-            Self::Rollback(request) => &request.subject,
-            Self::Boost(request) => &request.subject,
-            Self::EndBoost(request) => &request.subject,
-        }
-    }
-}
-
 /// How long a boost may last.
 const BOOST_MS: std::ops::RangeInclusive<u64> = 1_000..=30 * 86_400_000;
 /// The author of a boost's return.

@@ -9,7 +9,7 @@ use wire::clock;
 use super::{Changed, CommandError, Leader};
 use crate::catalog_store::{CatalogStore, WriteError};
 use crate::metrics;
-use crate::quota::{QuotaDiff, QuotaSubject};
+use crate::quota::QuotaDiff;
 use crate::quota_command::{self, Plan, QuotaCommand, Write};
 use crate::record::QuotaRecord;
 use crate::ring::{self, RingCommand};
@@ -17,9 +17,6 @@ use crate::ring::{self, RingCommand};
 impl<S: CatalogStore> Leader<'_, S> {
     /// Changes a quota as an operator asks for.
     pub(super) async fn change_quota(&mut self, command: &QuotaCommand) -> Result<Changed, CommandError> {
-        if let QuotaSubject::Table(name) = command.subject() {
-            self.record_histories(name).await?;
-        }
         let plan = quota_command::plan(&self.catalog, command, clock::unix_now(), false)?;
         Ok(Changed::Quota(Box::new(self.carry_out(plan).await?)))
     }
@@ -74,6 +71,7 @@ impl<S: CatalogStore> Leader<'_, S> {
             if raised {
                 info!(table = %table.descriptor.name, "a table on demand has outgrown its quota");
             }
+            self.record_histories(&table.descriptor.name).await?;
             self.write(table).await?;
             busy = true;
         }
@@ -99,7 +97,10 @@ impl<S: CatalogStore> Leader<'_, S> {
     async fn carry_out(&mut self, plan: Plan) -> Result<QuotaDiff, WriteError> {
         let Some(write) = plan.write else { return Ok(plan.diff) };
         match write {
-            Write::Table(table) => self.write(*table).await?,
+            Write::Table(table) => {
+                self.record_histories(&table.descriptor.name).await?;
+                self.write(*table).await?;
+            }
             Write::Quota(record) => self.record_version(record).await?,
         }
         let version = &plan.diff.state.current;

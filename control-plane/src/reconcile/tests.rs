@@ -267,6 +267,7 @@ impl World {
 
     fn update_any(&mut self) {
         let Some(name) = self.any_table() else { return };
+        self.record_histories(&name);
         let read = self.rng.random_range(1..9);
         let provisioned = Some(ProvisionedThroughput { read, write: 1, ..Default::default() });
         let change = TableChange { name, provisioned, ..Default::default() };
@@ -275,12 +276,16 @@ impl World {
         }
     }
 
-    /// As the leader does it: first what an earlier change left to do. It may fail right afterwards.
-    fn set_any_quota(&mut self) {
-        let Some(name) = self.any_table() else { return };
-        for history in histories_to_write(&self.table(&name), &self.catalog) {
+    /// As the leader does before each change: what an earlier one left to do. It may fail after the change.
+    fn record_histories(&mut self, name: &str) {
+        for history in histories_to_write(&self.table(name), &self.catalog) {
             self.catalog.put(1, history);
         }
+    }
+
+    fn set_any_quota(&mut self) {
+        let Some(name) = self.any_table() else { return };
+        self.record_histories(&name);
         let signed = Signed { author: "ann".into(), ..Signed::default() };
         let rate = Some(self.rng.random_range(1..9));
         let change = QuotaChange::of(QuotaSubject::Table(name), QuotaKind::Write, signed);

@@ -284,3 +284,27 @@ pub enum BillingMode {
     Provisioned,
     PayPerRequest,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ceiling_lowers_what_an_on_demand_table_serves_and_never_raises_it() {
+        let serves = |max_read, max_write| {
+            let billing = Billing::OnDemand { max_read, max_write, since_ms: 0 };
+            (billing.read_units(), billing.write_units())
+        };
+        assert_eq!(serves(None, None), (12_000, 4_000));
+        assert_eq!(serves(Some(500), Some(30_000)), (500, 4_000));
+    }
+
+    #[test]
+    fn a_quota_banks_five_minutes_unless_said_otherwise() {
+        let quota = TableQuota::usual(10, 3);
+        assert_eq!((quota.rate_milli, quota.burst_milli, quota.version), (10_000, 3_000_000, 3));
+        let json = r#"{"rate_milli":1,"burst_milli":2,"version":3}"#;
+        let kept: TableQuota = serde_json::from_str(json).unwrap();
+        assert_eq!((kept.outage, kept.shadow), (Outage::Strict, false));
+    }
+}
