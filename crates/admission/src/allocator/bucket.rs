@@ -403,7 +403,7 @@ impl Bucket {
         let target = match (context.learning, self.direct, sampled) {
             (true, _, _) => entry.rate_in_use.get(),
             (false, true, _) => 0,
-            (false, false, true) => self.target_rate(share.demand.get(), usable, proxies),
+            (false, false, true) => self.target_rate(share, usable, proxies),
             (false, false, false) => share.granted_rate.get().min(usable),
         };
         // I4: a raise comes only out of what nobody may be using.
@@ -411,11 +411,6 @@ impl Bucket {
         // What it may be using already is no raise, also while the others still have to come down.
         let rate = target.min(free.max(share.out.get()));
         self.violations.raises += u64::from(!raise_is_covered(share.out.get(), rate, free));
-        share.steady = if rate.abs_diff(share.granted_rate.get()) * 10 <= rate {
-            share.steady.saturating_add(1)
-        } else {
-            0
-        };
         share.out = MilliUnitsPerSecond::new(share.out.get().max(rate));
         share.granted_rate = MilliUnitsPerSecond::new(rate);
         share.safe_rate = self.safe_rate(rate, context);
@@ -493,10 +488,13 @@ impl Bucket {
 
     /// Below the quota everyone gets what it wants and a part of what is left; above it, everyone's
     /// requests are admitted with equal probability.
-    fn target_rate(&self, demand: u64, rate: u64, proxies: u64) -> u64 {
+    fn target_rate(&self, share: &Share, rate: u64, proxies: u64) -> u64 {
+        let demand = share.demand.get();
         let all = self.sums.demand.saturating_add(demand);
         if all <= rate {
             let spare = (rate - all) / (2 * proxies);
+            // One that may keep it for long is leased little more than it uses: others may need the rest.
+            let spare = if share.steady >= STEADY_REPORTS { spare.min(demand / 16) } else { spare };
             return demand.saturating_mul(HEADROOM_PERCENT) / 100 + spare;
         }
         let floor = rate * FLOOR_PERMILLE / 1000 / proxies;

@@ -55,7 +55,7 @@ pub(super) struct Share {
     pub(super) overdrafts: u16,
     /// Grants since it became a newcomer.
     pub(super) grants: u8,
-    /// Reports since its rate last changed by much.
+    /// Samples since its demand last changed by more than a tenth.
     pub(super) steady: u8,
     pub(super) standing: Standing,
     /// Some grant reached it. Without one it goes up to its part of the quota when it misses its owner.
@@ -147,7 +147,10 @@ impl Share {
         }
         let admitted = entry.admitted.saturating_sub(self.admitted);
         let throttled = entry.throttled.saturating_sub(self.throttled);
+        let before = self.demand.get();
         self.demand = follow(self.demand, admitted + throttled, elapsed);
+        let change = self.demand.get().abs_diff(before);
+        self.steady = if change.saturating_mul(10) <= before { self.steady.saturating_add(1) } else { 0 };
         self.admitted_rate = per_second(admitted, elapsed);
         self.throttled_rate = per_second(throttled, elapsed);
         self.admitted = entry.admitted;
