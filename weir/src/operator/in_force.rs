@@ -24,6 +24,8 @@ pub(super) enum InForce {
     At(Vec<String>),
     /// Nobody uses it: no server has it.
     Unused,
+    /// There is nothing to be in force any more: a limit was removed.
+    Lifted,
 }
 
 impl InForce {
@@ -32,6 +34,7 @@ impl InForce {
         let took = figure::span(ms);
         match self {
             Self::At(owners) => format!("in force at {} after {took}", owners.join(", ")),
+            Self::Lifted => format!("recorded after {took}; proxies stop checking it within about a second"),
             Self::Unused => {
                 format!("recorded after {took}; nobody uses it now: in force from the first request")
             }
@@ -51,6 +54,9 @@ struct Wanted {
 /// Waits until every owner has the new versions.
 pub(super) async fn wait(fleet: &Fleet, made: &[QuotaDiff]) -> Result<InForce, Failure> {
     let wanted = Wanted::of(made);
+    if wanted.buckets.is_empty() && wanted.accounts.is_empty() {
+        return Ok(InForce::Lifted);
+    }
     // A bucket that is nobody's: what is asked for by number is cheap, whatever else a server has.
     let mut list: Vec<_> = wanted.buckets.keys().map(u64::to_string).collect();
     if list.is_empty() {
@@ -91,9 +97,9 @@ impl Wanted {
         for diff in made.iter().filter(|diff| diff.to_version.is_some()) {
             let current = &diff.state.current;
             match diff.state.bucket {
-                Some(bucket) => drop(wanted.buckets.insert(bucket, current.version)),
                 // What is unlimited disappears.
-                None if current.terms.mode == QuotaMode::Unlimited => {}
+                _ if current.terms.mode == QuotaMode::Unlimited => {}
+                Some(bucket) => drop(wanted.buckets.insert(bucket, current.version)),
                 None => drop(wanted.accounts.insert(diff.kind.as_str(), current.version)),
             }
         }

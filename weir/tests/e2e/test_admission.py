@@ -305,3 +305,41 @@ def test_a_dry_run_changes_nothing(weir, db, table_name):
     said = weir.weir("quota", "set", f"table/{table_name}", "--write", "77", "--dry-run")
     assert "→ 77" in said
     assert weir.weir("quota", "get", f"table/{table_name}", "-o", "json") == before
+
+
+def test_the_accounts_quota_holds_over_tables_and_is_named_in_the_refusal(cluster):
+    for name in ["first", "second"]:
+        fleet.create_table(cluster.client(), name)
+    said = cluster.weir("quota", "set", "account", "--write", "40", "--burst-seconds", "1", "--reason", "e2e")
+    assert "version none → 1" in said
+    try:
+        with Load(cluster, "first", {0: 80}) as first, Load(cluster, "second", {1: 80}) as second:
+            first.wait_until(8)
+        refusal = throttled(put(cluster.client(retries=1), "first"))
+        explained = cluster.weir("explain", refusal["ResponseMetadata"]["RequestId"], "-o", "json")
+    finally:
+        cluster.weir("quota", "set", "account", "--write", "none")
+
+    assert not first.failed and not second.failed, (first.failed, second.failed)
+    assert set(first.refused) | set(second.refused) == {"TableWriteAccountLimitExceeded"}
+    shares = [load.admitted_between(2, 8) for load in (first, second)]
+    assert 0.9 * 40 * 6 <= sum(shares) <= 40 * (6 + 1.5), shares
+    assert min(shares) >= 0.8 * max(shares), f"equal weights get equal parts: {shares}"
+    assert refusal["Error"]["Code"] == "RequestLimitExceeded"
+    assert explained["layer"] == "account" and explained["cause"] == "account"
+    assert "weight" not in cluster.weir("quota", "get", "table/first")
+
+
+def test_a_principals_quota_holds_over_all_its_tables(cluster):
+    table = limited_table(cluster, "signed", write=500)
+    cluster.weir("quota", "set", "principal/root", "--write", "30", "--burst-seconds", "1")
+    try:
+        with Load(cluster, table, {0: 60, 1: 60}) as load:
+            load.wait_until(8)
+    finally:
+        cluster.weir("quota", "set", "principal/root", "--write", "none")
+    assert not load.failed, load.failed
+    assert load.refused and load.admitted_between(2, 8) <= 30 * (6 + 1.5)
+    assert load.admitted_between(2, 8) >= 0.85 * 30 * 6
+    explained = cluster.weir("explain", load.refused_ids[-1], "-o", "json")
+    assert explained["layer"] == "principal"
