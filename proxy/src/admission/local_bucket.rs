@@ -314,14 +314,11 @@ impl LocalBucket {
 
     /// Looks after a lease that has run out. Whether to report it now.
     pub(super) fn tend(&self, fleet: u32, now: Timestamp) -> bool {
-        if !self.is_in_use(now) {
-            return false;
-        }
         let heard_at = self.owner.load().as_ref().map_or(Timestamp::default(), |owner| owner.heard_at());
         let mut keeper = self.keeper.lock();
         keeper.tend(&self.tokens, Contact { heard_at, fleet }, now);
         self.falls_back.store(keeper.falls_back(), Ordering::Relaxed);
-        !self.in_flight.load(Ordering::Relaxed) && keeper.is_due(&self.tokens, now)
+        !self.in_flight.load(Ordering::Relaxed) && self.is_in_use(now) && keeper.is_due(&self.tokens, now)
     }
 
     /// Whether little is left of what it may hold.

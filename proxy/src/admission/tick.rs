@@ -26,7 +26,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let now = clock::now();
         let fleet = shared.proxies();
         for bucket in &shared.buckets {
-            if bucket.tend(fleet, now) {
+            if bucket.is_in_use(now) && bucket.tend(fleet, now) {
                 shared.urge(bucket.value());
             }
         }
@@ -49,6 +49,10 @@ fn count(shared: &Shared, now: Timestamp) {
     let mut forgotten = Vec::new();
     for bucket in &shared.buckets {
         bucket.meter.tick(now);
+        if !bucket.is_in_use(now) {
+            // Nothing to report; but what the owner is about to forget is given up here first.
+            bucket.tend(shared.proxies(), now);
+        }
         sums.add(&bucket, now);
         if bucket.is_forgotten(now) {
             forgotten.push(bucket.id);

@@ -105,15 +105,16 @@ impl<T> GuardedStream<T> {
     }
 
     fn inspect(&mut self, bytes: &mut [u8]) {
-        let before = self.scanner.phase();
+        let before = (self.scanner.phase(), self.scanner.heads());
         if let Err(refused) = self.scanner.scan(bytes) {
             tracing::debug!(reason = refused.reason, "request framing refused");
             metrics::counter!(crate::metrics::FRAMING_REFUSALS, "reason" => refused.reason).increment(1);
             bytes[refused.at..].fill(0);
         }
-        let after = self.scanner.phase();
-        // The head's deadline runs from its first byte, however many more trickle in.
-        if before != after || after == Phase::Http2 {
+        let after = (self.scanner.phase(), self.scanner.heads());
+        // The head's deadline runs from its first byte, however many more trickle in. A whole request in one
+        // piece begins and ends between requests: its head says that the connection was not idle.
+        if before != after || after.0 == Phase::Http2 {
             self.ticks = 0;
         }
     }

@@ -245,6 +245,25 @@ async fn slow_heads_slow_bodies_and_idle_connections_are_ended() {
 }
 
 #[tokio::test]
+async fn a_connection_in_use_outlives_the_idle_deadline() {
+    let server = start(hasty()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let began = wire::clock::now();
+    let mut answered = 0;
+    // Each request arrives whole, so that the connection is always between two requests when it is looked at.
+    let mut every = tokio::time::interval(Duration::from_millis(50));
+    while wire::clock::now().since(began) < Duration::from_millis(hasty().idle_deadline_ms * 2) {
+        every.tick().await;
+        stream.write_all(&post("", "{}")).await.unwrap();
+        let mut answer = [0; 4096];
+        let read = stream.read(&mut answer).await.unwrap();
+        assert!(answer[..read].starts_with(b"HTTP/1.1 200 "), "after {answered} answers");
+        answered += 1;
+    }
+    assert!(answered > 5, "{answered} answers");
+}
+
+#[tokio::test]
 async fn a_trickled_head_does_not_outlive_its_deadline() {
     let server = start(hasty()).await;
     let (mut reader, mut writer) = TcpStream::connect(server.address).await.unwrap().into_split();

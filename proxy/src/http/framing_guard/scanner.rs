@@ -39,8 +39,8 @@ pub(crate) struct HeadLimits {
 #[derive(Debug)]
 pub(super) struct Scanner {
     phase: Phase,
-    /// Whether no request has been seen yet: only then may the connection turn out to be HTTP/2.
-    first: bool,
+    /// Request heads that have ended. While there is none, the connection may turn out to be HTTP/2.
+    heads: u64,
     /// Body bytes still to come.
     body_left: u64,
     /// The beginning of a line whose end has not arrived.
@@ -62,7 +62,7 @@ impl Scanner {
     pub(super) fn new(limits: HeadLimits) -> Self {
         Self {
             phase: Phase::Between,
-            first: true,
+            heads: 0,
             body_left: 0,
             partial: Vec::new(),
             head: Head::default(),
@@ -72,6 +72,11 @@ impl Scanner {
 
     pub(super) const fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Request heads that have ended.
+    pub(super) const fn heads(&self) -> u64 {
+        self.heads
     }
 
     /// Takes the next bytes of the connection.
@@ -134,10 +139,10 @@ impl Scanner {
             // knows the method; the line is incomplete for it either way.
             Err(reason) => return Err((end, reason)),
             Ok(Line::More) => {}
-            Ok(Line::Http2) if self.first => self.phase = Phase::Http2,
+            Ok(Line::Http2) if self.heads == 0 => self.phase = Phase::Http2,
             Ok(Line::Http2) => return Err((end, "HTTP/2 inside HTTP/1")),
             Ok(Line::End { content_length }) => {
-                self.first = false;
+                self.heads += 1;
                 self.body_left = content_length;
                 self.phase = if content_length == 0 { Phase::Between } else { Phase::Body };
             }
