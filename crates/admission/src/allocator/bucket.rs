@@ -472,7 +472,8 @@ impl Bucket {
     fn safe_rate(&self, rate: u64, context: &Context<'_>) -> MilliUnitsPerSecond {
         let part = self.quota.rate.get() / u64::from(context.fleet.safe_parts);
         let counts = match self.quota.outage {
-            OutagePolicy::Strict if self.direct => part,
+            // Without a rate, too: an earlier grant may have told it so.
+            OutagePolicy::Strict if self.direct || rate == 0 => part,
             OutagePolicy::Strict => part.min(rate),
             OutagePolicy::Static | OutagePolicy::Open => rate,
         };

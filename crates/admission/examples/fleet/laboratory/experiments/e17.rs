@@ -113,15 +113,16 @@ impl Schedule {
     fn new(seed: u64, told: bool) -> Self {
         let mut dice = dice(seed ^ 0xe17);
         let proxies = dice.random_range(1..=6);
-        let rate = 20 * 2_u64.pow(dice.random_range(0..8)) + dice.random_range(0..20);
+        // B is at least what the fleet's local buckets hold at their shallowest, four units each.
+        let rate = 40 * 2_u64.pow(dice.random_range(0..8)) + dice.random_range(0..20);
         let setup = Setup {
-            burst_seconds: [0.2, 1.0, 5.0][dice.random_range(0..3)],
-            step: Duration::from_millis(10),
+            burst_seconds: [1.0, 5.0, 60.0][dice.random_range(0..3)],
+            step: Duration::from_millis(20),
             network: network(&mut dice),
             config: AllocatorConfig {
                 expected_proxies: u32::try_from(proxies).expect("few"),
                 // Longer than an owner takes to see that a proxy is lost.
-                ttl: Duration::from_secs(5),
+                ttl: Duration::from_secs(6),
                 contended_interval: Duration::from_millis(500),
                 comfortable_interval: Duration::from_secs(1),
                 ..AllocatorConfig::default()
@@ -246,7 +247,7 @@ impl Schedule {
     }
 
     fn change_quota(&mut self) {
-        let rate = self.fleet.setup.rate as f64 * self.dice.random_range(0.2..3.0);
+        let rate = self.fleet.setup.rate as f64 * self.dice.random_range(0.6..3.0);
         let last = self.quotas.back_mut().expect("one is in force");
         last.2 = self.fleet.now + OLD_LEASES;
         self.fleet.set_quota(0, rate);
@@ -315,7 +316,7 @@ impl Schedule {
 
 /// After a quota was lowered, what was leased before may last so long: a lease, and what the owner waits
 /// beyond it.
-const OLD_LEASES: Duration = Duration::from_secs(7);
+const OLD_LEASES: Duration = Duration::from_secs(8);
 
 fn network(dice: &mut Dice) -> Network {
     let good = Network::good(Duration::from_millis([2, 10, 100][dice.random_range(0..3)]));
