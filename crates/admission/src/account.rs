@@ -34,14 +34,19 @@ const SPARE_PERMILLE: u64 = 10;
 /// Of the rate, in thousandths, what all tables together are assigned however idle they are: so that the
 /// first request of each finds something.
 const IDLE_PERMILLE: u64 = 5;
-/// A table below its fair share is assigned its demand and so much more, in percent: demand is known only
-/// from the past. What it does not use comes back to the bank.
-const HEADROOM_PERCENT: u64 = 103;
+/// A table below its fair share is assigned its demand and so much more, in percent, and the deviation of
+/// what comes at random: demand is known only from the past. What it does not use comes back to the bank.
+const HEADROOM_PERCENT: u64 = 105;
+/// A table that runs dry is believed to want at least its rate and this part of it, however small its demand
+/// looks.
+const GROWTH_PART: u64 = 4;
 /// The part of the burst that tables are never assigned: a quarter. It is the newcomers' reserve.
 const RESERVED_BURST_PART: u64 = 4;
 /// For how long a table below its floor is served out of the bank: until the others have been lowered,
 /// which takes one report interval.
 const BRIDGED: Duration = Duration::from_secs(1);
+/// What overflowed may have overflowed so long ago: the usual interval of reports.
+const UNDER_WAY: Duration = Duration::from_secs(5);
 /// What a table may bank at least: a few requests.
 const MIN_BURST: MilliUnits = MilliUnits::from_units(4);
 
@@ -58,6 +63,8 @@ pub(crate) struct ChildView {
     pub(crate) hold: MilliUnits,
     /// What overflowed its pool since this was last asked.
     pub(crate) spilled: MilliUnits,
+    /// Its proxies need more than its pool has: whatever its demand has been, it grows.
+    pub(crate) in_need: bool,
 }
 
 impl ChildView {
@@ -87,6 +94,8 @@ pub(crate) struct Account {
     /// Of the children's quotas.
     version: u64,
     divided_at: Option<Timestamp>,
+    /// Since when there has been room for what overflows the tables' pools.
+    roomy_since: Option<Timestamp>,
     /// What is assigned may be above the quota only as far as it was when that was lowered.
     most_rate: u64,
     most_burst: u64,
@@ -163,6 +172,7 @@ impl Account {
             children: BTreeMap::new(),
             version: first_version,
             divided_at: None,
+            roomy_since: None,
             most_rate: quota.rate.get(),
             most_burst: quota.burst.get(),
         }
@@ -245,11 +255,7 @@ impl Account {
     ) -> Vec<Assignment> {
         self.divided_at = Some(now);
         self.look(views);
-        // What overflowed the children's pools may overflow the bank until it is handed out.
-        self.bank.reconfigure(MilliUnitsPerSecond::default(), self.quota.burst, now);
-        let spilled = self.children.values().map(|child| child.view.spilled).sum();
-        self.bank.add(spilled);
-
+        self.collect(now);
         self.find_targets();
         self.lower();
         self.raise();
@@ -293,6 +299,24 @@ impl Account {
         self.children = views.into_iter().map(child_of).collect();
     }
 
+    /// Takes home what overflowed the tables' pools, if there has been room for it elsewhere all the time:
+    /// some of it overflowed at a proxy, seconds ago, and would have been lost then.
+    fn collect(&mut self, now: Timestamp) {
+        // It may overflow the bank until it is handed out.
+        self.bank.reconfigure(MilliUnitsPerSecond::default(), self.quota.burst, now);
+        let short = self.children.values().filter(|child| child.is_short());
+        let beside: u64 = short.map(|child| child.burst.saturating_sub(child.view.held())).sum();
+        let in_bank = self.free_burst().saturating_sub(self.bank.level().get());
+        let spilled: MilliUnits = self.children.values().map(|child| child.view.spilled).sum();
+        if in_bank + beside < spilled.get() {
+            self.roomy_since = None;
+            return;
+        }
+        if now.since(*self.roomy_since.get_or_insert(now)) >= UNDER_WAY {
+            self.bank.add(spilled);
+        }
+    }
+
     /// Whose rate should be what: max-min over the demands, and part of what nobody wants.
     fn find_targets(&mut self) {
         let rate = self.quota.rate.get();
@@ -302,9 +326,12 @@ impl Account {
             .children
             .iter()
             .map(|(table, child)| {
-                let wanted = u128::from(child.view.demand.get()) * u128::from(HEADROOM_PERCENT) / 100;
-                let demand = u64::try_from(wanted).unwrap_or(u64::MAX).max(idle);
-                Claimant { demand: MilliUnitsPerSecond::new(demand), claim: self.claim(*table) }
+                let claim = self.claim(*table);
+                // Estimates of small demands rise slowly; a table that runs dry need not wait for them.
+                let growth = child.rate + child.rate / GROWTH_PART;
+                let at_least = if child.view.in_need { claim.floor.get().max(growth) } else { 0 };
+                let demand = wanted(child.view.demand.get()).max(at_least).max(idle);
+                Claimant { demand: MilliUnitsPerSecond::new(demand), claim }
             })
             .collect();
         let shares = divide_max_min(MilliUnitsPerSecond::new(assignable), &claimants);
@@ -438,6 +465,15 @@ impl Account {
     fn free_burst(&self) -> u64 {
         self.quota.burst.get().saturating_sub(self.assigned_burst())
     }
+}
+
+/// What a table needs to be served `demand`.
+fn wanted(demand: u64) -> u64 {
+    const ONE_UNIT: u64 = 1000;
+    // Of requests of one unit, in a second.
+    let deviation = (demand / ONE_UNIT).isqrt() * ONE_UNIT;
+    let headroom = u128::from(demand) * u128::from(HEADROOM_PERCENT) / 100;
+    u64::try_from(headroom).unwrap_or(u64::MAX).saturating_add(deviation)
 }
 
 /// What a table with `rate` may bank: the same part of what is not reserved.

@@ -20,7 +20,7 @@ mod accounts;
 mod bucket;
 mod buckets;
 mod handover;
-pub(crate) mod headroom;
+mod headroom;
 mod invariants;
 mod ownership;
 mod roster;

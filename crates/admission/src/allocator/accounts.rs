@@ -209,6 +209,7 @@ impl Bucket {
             pool: self.pool.level(),
             hold: MilliUnits::new(self.sums.hold.saturating_add(reserve.tokens)),
             spilled: std::mem::take(&mut self.spilled),
+            in_need: self.sums.need > self.pool.level().get(),
         }
     }
 }

@@ -17,7 +17,7 @@ const SLOTS: usize = 8;
 
 /// The least room in each of the last slots.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Headroom {
+pub(super) struct Headroom {
     least: [u64; SLOTS],
     /// Counts slots since the clock's origin.
     newest: u64,
@@ -25,7 +25,7 @@ pub(crate) struct Headroom {
 
 impl Headroom {
     /// Notes that there is room for `room` tokens now.
-    pub(crate) fn note(&mut self, room: u64, now: Timestamp) {
+    pub(super) fn note(&mut self, room: u64, now: Timestamp) {
         let slot = number(now);
         if slot > self.newest {
             for passed in (self.newest + 1..=slot).rev().take(SLOTS) {
@@ -38,7 +38,7 @@ impl Headroom {
     }
 
     /// Takes room for up to `amount`, as far as there was any ever since `since`; how much.
-    pub(crate) fn take(&mut self, amount: MilliUnits, since: Timestamp) -> MilliUnits {
+    pub(super) fn take(&mut self, amount: MilliUnits, since: Timestamp) -> MilliUnits {
         let oldest = number(since);
         if oldest + SLOTS as u64 <= self.newest {
             return MilliUnits::ZERO;
