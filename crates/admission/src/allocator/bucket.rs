@@ -321,18 +321,23 @@ impl Bucket {
             self.users += u32::from(silence < USES);
             let lost = !roster.follows(share.proxy);
             // Without a rate it goes *up* to its safe rate when it misses its owner: counted before it does.
-            let rises = lost && share.rises_when_lost() && !share.counts_as_lost();
-            if silence < context.config.lease_certainly_ended() && !rises {
+            let ended = certainly_ended(silence, context.config);
+            let rises = lost && share.rises_when_lost() && share.out < share.goes_to(part);
+            if !ended && !rises {
                 continue;
             }
             // A steady share is not asked to report before its long interval is over.
             let overdue = lost || silence >= LONGEST_INTERVAL * 2;
-            if !overdue || share.standing == Standing::Silent && share.counts_as_lost() == lost {
+            let settled = share.standing == Standing::Silent
+                && share.counts_as_lost() == lost
+                && !rises
+                && share.out <= share.goes_to(part);
+            if !overdue || settled {
                 continue;
             }
-            violations.silences += u64::from(!rises && !certainly_ended(silence, context.config));
+            violations.silences += u64::from(!rises && !ended);
             sums.remove(share);
-            share.fall_silent(lost, part);
+            share.fall_silent(lost, part, ended);
             sums.add(share);
         }
         for position in gone.into_iter().rev() {

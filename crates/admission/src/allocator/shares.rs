@@ -163,14 +163,15 @@ impl Share {
     /// I5: its lease has certainly ended. It uses its safe rate, if its owner is out of its reach; a
     /// leased proxy that merely has nothing to report uses no more than that either. `part`: what a proxy
     /// goes to that no grant has reached.
-    pub(super) fn fall_silent(&mut self, lost: bool, part: MilliUnitsPerSecond) {
+    pub(super) fn fall_silent(&mut self, lost: bool, part: MilliUnitsPerSecond, ended: bool) {
         self.standing = Standing::Silent;
         if lost && !self.has_lease {
             (self.safe_rate, self.granted_rate) = (part, MilliUnitsPerSecond::default());
         }
         let counts =
             if lost && self.granted_rate.get() == 0 { self.safe_rate } else { self.out.min(self.safe_rate) };
-        self.out = counts;
+        // I5: until its lease has certainly ended, it may use that, too.
+        self.out = if ended { counts } else { self.out.max(counts) };
         self.granted_rate = self.granted_rate.min(counts);
         self.demand = MilliUnitsPerSecond::default();
         self.need = MilliUnits::ZERO;
@@ -182,6 +183,11 @@ impl Share {
     /// What it may use although it does not report.
     pub(super) fn silent_out(&self) -> u64 {
         if self.standing == Standing::Silent { self.out.get() } else { 0 }
+    }
+
+    /// What it goes to when it misses its owner.
+    pub(super) fn goes_to(&self, part: MilliUnitsPerSecond) -> MilliUnitsPerSecond {
+        if self.has_lease { self.safe_rate } else { part }
     }
 
     /// Whether it goes up to its safe rate when it misses its owner.
