@@ -3,6 +3,8 @@ use units::TableId;
 use super::*;
 use crate::lease::{CapacityKind, GrantNumber, PoolColour};
 
+mod decisions;
+
 fn at(millis: u64) -> Timestamp {
     Timestamp::from_nanos(millis * 1_000_000)
 }
