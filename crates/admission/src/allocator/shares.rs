@@ -205,6 +205,7 @@ impl Share {
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     list: Vec<Share>,
+    #[expect(clippy::box_collection, reason = "most buckets have none: 8 bytes each instead of 40")]
     index: Option<Box<HashMap<ProxyId, u32, FixedState>>>,
 }
 

@@ -77,11 +77,11 @@ fn what_is_too_small_to_split_is_asked_for_by_request_and_given_while_there_is_s
     }
     assert_eq!((last[3].mode, last[3].rate), (Mode::Direct, rate(0)));
     // All use it directly from their next report on; the pool earns the whole rate.
-    for number in 0..FLEET as usize {
-        let shows = offering(0, &last[number], quota);
-        last[number] = granted(&mut allocator, &header(proxy(number as u64), 1), &shows, 1_000);
-        let shows = offering(0, &last[number], quota);
-        last[number] = granted(&mut allocator, &header(proxy(number as u64), 1), &shows, 1_100);
+    for (number, last) in (0..).zip(&mut last) {
+        for millis in [1_000, 1_100] {
+            let shows = offering(0, last, quota);
+            *last = granted(&mut allocator, &header(proxy(number), 1), &shows, millis);
+        }
     }
     let asks = ReportEntry { need: units(2), ..offering(0, &last[0], quota) };
     let given = granted(&mut allocator, &header(proxy(0), 1), &asks, 2_200);
