@@ -58,6 +58,8 @@ pub struct LeaseKeeper {
     granted_at: Timestamp,
     reported: BucketCounters,
     offered_rate: MilliUnitsPerSecond,
+    /// The last grant was for clearly less than what it knew to be wanted, and the pool had little.
+    is_overbooked: bool,
     /// The owner waits for this: a decrease is in use, or a stream came up anew.
     awaited: bool,
     /// What the owner counts for this proxy once it is out of reach.
@@ -92,6 +94,7 @@ impl LeaseKeeper {
                 returned: MilliUnits::ZERO,
             },
             offered_rate: MilliUnitsPerSecond::new(0),
+            is_overbooked: false,
             awaited: false,
             safe_rate: MilliUnitsPerSecond::new(0),
             asking: false,
@@ -146,6 +149,13 @@ impl LeaseKeeper {
     #[must_use]
     pub fn has_lease(&self) -> bool {
         self.accepted > GrantNumber::default()
+    }
+
+    /// Whether the owner, knowing what is wanted here, leased clearly less and had no tokens to spare: asking
+    /// again soon brings nothing, so a request that is short of tokens need not wait for the answer.
+    #[must_use]
+    pub const fn is_overbooked(&self) -> bool {
+        self.is_overbooked
     }
 
     /// Whether nobody answers, so that it refills at its part of the quota.
@@ -282,6 +292,9 @@ impl LeaseKeeper {
         self.interval = grant.next_report;
         self.ttl = grant.ttl;
         self.granted_at = now;
+        self.is_overbooked = grant.mode == Mode::Leased
+            && grant.pool != PoolColour::Comfortable
+            && grant.rate.get() < self.offered_rate.get() / 10 * 9;
         self.safe_rate = grant.safe_rate;
         self.asking = false;
         self.falls_back = false;

@@ -64,6 +64,8 @@ pub(super) struct LocalBucket {
     granted_at: AtomicU64,
     /// Nobody answers: it refills at its part of the quota.
     falls_back: AtomicBool,
+    /// As the keeper's: the owner knows what is wanted here, and leased less.
+    is_overbooked: AtomicBool,
     granted: Notify,
     waiting: AtomicUsize,
 }
@@ -134,6 +136,7 @@ impl LocalBucket {
             used_at: AtomicU64::new(now.as_nanos()),
             granted_at: AtomicU64::new(0),
             falls_back: AtomicBool::new(false),
+            is_overbooked: AtomicBool::new(false),
             granted: Notify::new(),
             waiting: AtomicUsize::new(0),
         };
@@ -276,12 +279,16 @@ impl LocalBucket {
         if self.mode() == Mode::Direct {
             return false;
         }
+        let is_fresh = now.since(self.granted_at()) <= COLOUR_HOLDS;
+        if is_fresh && self.is_overbooked.load(Ordering::Relaxed) {
+            return true;
+        }
         match self.pool() {
             PoolColour::Unknown | PoolColour::Comfortable | PoolColour::Scarce => false,
             PoolColour::Dry => {
                 let part = self.quota().rate.get() / u64::from(proxies.max(1));
                 let has_its_part = self.tokens.rate_at(now).get() >= part / 10 * 9;
-                has_its_part && now.since(self.granted_at()) <= COLOUR_HOLDS
+                has_its_part && is_fresh
             }
         }
     }
@@ -356,8 +363,12 @@ impl LocalBucket {
     }
 
     pub(super) fn apply(&self, grant: &Grant, asked_at: Timestamp, now: Timestamp) -> bool {
-        let accepted = self.keeper.lock().apply(grant, &self.tokens, asked_at, now);
+        let mut keeper = self.keeper.lock();
+        let accepted = keeper.apply(grant, &self.tokens, asked_at, now);
+        let is_overbooked = keeper.is_overbooked();
+        drop(keeper);
         if accepted {
+            self.is_overbooked.store(is_overbooked, Ordering::Relaxed);
             self.pool.store(grant.pool as u8, Ordering::Relaxed);
             self.mode.store(grant.mode as u8, Ordering::Relaxed);
             self.falls_back.store(false, Ordering::Relaxed);

@@ -122,7 +122,9 @@ impl Shared {
     ) -> Arc<LocalBucket> {
         let id = BucketId::at(Level::AccountShare, table.id, kind);
         self.bucket(id, now, || {
-            let quota = Quota { version: 0, shadow: false, ..quota_of(table, kind) };
+            // Nothing of it may be used without asking: nobody keeps that reserved.
+            let burst = MilliUnits::ZERO;
+            let quota = Quota { burst, version: 0, shadow: false, ..quota_of(table, kind) };
             (table.name.as_str().into(), None, quota)
         })
     }

@@ -455,12 +455,16 @@ impl Local {
         if self.keeper.mode() == Mode::Direct {
             return true;
         }
+        let is_fresh = now.since(self.granted_at) <= COLOUR_HOLDS;
+        if is_fresh && self.keeper.is_overbooked() {
+            return false;
+        }
         match self.keeper.pool() {
             PoolColour::Unknown | PoolColour::Comfortable | PoolColour::Scarce => true,
             PoolColour::Dry => {
                 let fair = self.keeper.quota().rate.get() / u64::from(proxies.max(1));
                 let has_its_part = self.bucket.rate_at(now).get() >= fair / 10 * 9;
-                !has_its_part || now.since(self.granted_at) > COLOUR_HOLDS
+                !has_its_part || !is_fresh
             }
         }
     }
