@@ -206,6 +206,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_put_back_leaves_neither_tokens_nor_debt_behind() {
+        let level = bucket(10, 5);
+        level.draw(units(15), at(0)).expect("a full bucket may owe the rest");
+        assert_eq!((level.level(), level.debt()), (units(0), units(10)));
+        level.put_back(units(15));
+        assert_eq!((level.level(), level.debt()), (units(5), units(0)));
+        assert_eq!(level.counters().returned, units(0));
+    }
+
+    #[test]
     fn a_chain_without_levels_admits_everything() {
         assert!(Chain::default().take(units(1_000_000), at(0)).is_ok());
     }

@@ -301,9 +301,9 @@ impl AtomicTokenBucket {
         }
     }
 
-    /// Puts back what was drawn and not counted.
+    /// Puts back what was drawn and not counted: what it left as a debt is owed no more.
     pub(crate) fn put_back(&self, cost: MilliUnits) {
-        self.add(cost);
+        self.add(cost.saturating_sub(self.repay(cost)));
     }
 
     pub(crate) fn count_admitted(&self, cost: MilliUnits) {
