@@ -18,8 +18,8 @@ use crate::operator::failure::EXIT_CODES;
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// What to log: a level (error, warn, info, debug) or `target=level,…`. Default: info; warn for `weir dev`
-    /// and `weir cluster`, whose output people read.
+    /// What to log: a level (error, warn, info, debug) or `target=level,…`. Default: info for a tier as its own
+    /// process; warn for everything whose output people read.
     #[arg(long, global = true, env = "WEIR_LOG", value_name = "FILTER")]
     pub log: Option<String>,
 

@@ -54,6 +54,7 @@ impl OperatorToken {
     /// The one in the environment, if there is one.
     pub(crate) fn of_environment() -> anyhow::Result<Option<Self>> {
         match std::env::var(VARIABLE) {
+            Ok(text) if text.is_empty() => Ok(None),
             Ok(text) => Ok(Some(text.try_into().context(VARIABLE)?)),
             Err(std::env::VarError::NotPresent) => Ok(None),
             Err(error) => Err(error).context(VARIABLE),

@@ -20,7 +20,7 @@ pub(crate) struct QuotaArgs {
 }
 
 /// What a quota is for, as commands name it.
-const SUBJECT: &str = "table/NAME, index/TABLE/NAME, principal/NAME, or account";
+const SUBJECT: &str = "table/NAME, principal/NAME, or account";
 
 /// What to do with quotas.
 #[derive(Debug, Subcommand)]
@@ -273,26 +273,26 @@ pub(crate) enum Switch {
 /// Arguments of `weir top`.
 #[derive(Debug, Args)]
 pub(crate) struct TopArgs {
-    /// Which fleet to ask.
-    #[command(flatten)]
-    pub reach: Reach,
     /// Print once instead of every second. Without a terminal it is always once.
     #[arg(long)]
     pub once: bool,
     /// Rows of each table.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 15)]
     pub rows: usize,
+    /// Which fleet to ask.
+    #[command(flatten)]
+    pub reach: Reach,
 }
 
 /// Arguments of `weir explain`.
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// Which fleet to ask.
-    #[command(flatten)]
-    pub reach: Reach,
     /// The request's id (`x-amzn-RequestId`, which SDKs put into their errors) or its explain token.
     #[arg(value_name = "TOKEN|REQUEST-ID")]
     pub request: String,
+    /// Which fleet to ask.
+    #[command(flatten)]
+    pub reach: Reach,
 }
 
 /// Arguments of `weir gac`.
@@ -313,39 +313,39 @@ pub(crate) enum GacCommand {
     /// Show the servers, the ring, and the buckets: pool, shares, mode, Σout/R, over-admission and its bound.
     #[command(after_help = EXIT_CODES)]
     Status {
-        /// Which fleet to ask.
-        #[command(flatten)]
-        reach: Reach,
         /// Only this table's buckets, with each proxy's share.
         #[arg(long, value_name = "NAME")]
         table: Option<String>,
         /// How many buckets of each server, those with the highest demand for their quota first.
         #[arg(long, value_name = "N", default_value_t = 20)]
         limit: u32,
+        /// Which fleet to ask.
+        #[command(flatten)]
+        reach: Reach,
     },
     /// Put a running server into the ring: it takes its part of the buckets over from the others.
     #[command(after_help = EXIT_CODES)]
     Add {
-        /// Which fleet to ask.
-        #[command(flatten)]
-        reach: Reach,
         /// `host:port` where it serves proxies, or its name in a `weir cluster`.
         address: String,
         /// Who, why, and whether to ask.
         #[command(flatten)]
         change: ChangeArgs,
+        /// Which fleet to ask.
+        #[command(flatten)]
+        reach: Reach,
     },
     /// Take a server out of the ring: it hands its buckets over, and can be stopped then.
     #[command(after_help = EXIT_CODES)]
     Drain {
-        /// Which fleet to ask.
-        #[command(flatten)]
-        reach: Reach,
         /// `host:port` where it serves proxies, or its name in a `weir cluster`.
         address: String,
         /// Who, why, and whether to ask.
         #[command(flatten)]
         change: ChangeArgs,
+        /// Which fleet to ask.
+        #[command(flatten)]
+        reach: Reach,
     },
 }
 

@@ -25,13 +25,14 @@ const DEV_DIR: &str = "weir-data";
 #[command(next_help_heading = "Which fleet")]
 pub(crate) struct Reach {
     /// Folder of the `weir cluster` or `weir dev` that runs: says where its operators' endpoints are, and
-    /// its token. Default: the `weir dev` of ./weir-data.
-    #[arg(long, global = true, env = "WEIR_DIR", value_name = "DIR", conflicts_with = "admin")]
+    /// its token. Default: the `weir dev` of ./weir-data. [env: WEIR_DIR, if --admin is not given]
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "admin")]
     pub dir: Option<PathBuf>,
 
     /// URL of an operators' endpoint, such as http://10.0.0.10:9901; repeatable: name every process that
     /// is to be asked (the control plane's members for quotas, proxies for top and explain, GAC servers).
-    #[arg(long, global = true, env = "WEIR_ADMIN", value_name = "URL", value_delimiter = ',')]
+    /// [env: WEIR_ADMIN, with commas, if --dir is not given]
+    #[arg(long, global = true, value_name = "URL", value_delimiter = ',')]
     pub admin: Vec<String>,
 
     /// The operators' token: needed to change something, and to read from another machine.
@@ -226,15 +227,37 @@ fn worst(failures: Vec<(String, Failure)>) -> Failure {
         .unwrap_or_else(|| Failure::Unreachable("nobody answers".into()))
 }
 
+impl Reach {
+    /// The fleet's folder, if it is found by one.
+    pub(crate) fn folder(&self) -> Option<PathBuf> {
+        wanted(self).0
+    }
+}
+
+/// What stands on the command line, or else in the environment.
+fn wanted(reach: &Reach) -> (Option<PathBuf>, Vec<String>) {
+    let given = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    match (&reach.dir, reach.admin.is_empty()) {
+        (Some(dir), _) => (Some(dir.clone()), Vec::new()),
+        (None, false) => (None, reach.admin.clone()),
+        (None, true) => match (given("WEIR_DIR"), given("WEIR_ADMIN")) {
+            (Some(dir), _) => (Some(dir.into()), Vec::new()),
+            (None, Some(admin)) => (None, admin.split(',').map(str::to_owned).collect()),
+            (None, None) => (None, Vec::new()),
+        },
+    }
+}
+
 /// Names and URLs of the processes that may be asked, and the fleet's folder if it is known.
 async fn candidates(reach: &Reach) -> Result<(Vec<(String, String)>, Option<PathBuf>), Failure> {
-    if !reach.admin.is_empty() {
-        let urls = reach.admin.iter().map(|url| url_of(url)).collect::<Result<Vec<_>, _>>()?;
+    let (wanted, admin) = wanted(reach);
+    if !admin.is_empty() {
+        let urls = admin.iter().map(|url| url_of(url)).collect::<Result<Vec<_>, _>>()?;
         // The token of a `weir dev` that runs here may be the one.
         let dir = urls.iter().all(|url| is_loopback(url)).then(|| PathBuf::from(DEV_DIR));
         return Ok((urls.into_iter().map(|url| (url.clone(), url)).collect(), dir));
     }
-    let dir = reach.dir.clone().unwrap_or_else(|| PathBuf::from(DEV_DIR));
+    let dir = wanted.clone().unwrap_or_else(|| PathBuf::from(DEV_DIR));
     if let Ok(endpoint) = std::fs::read_to_string(dir.join(ENDPOINT_FILE)) {
         return Ok((vec![("dev".to_owned(), endpoint.trim().to_owned())], Some(dir)));
     }
@@ -245,7 +268,7 @@ async fn candidates(reach: &Reach) -> Result<(Vec<(String, String)>, Option<Path
         let named = rows.into_iter().map(|row| (row.name, format!("http://{}", row.admin))).collect();
         return Ok((named, Some(dir)));
     }
-    match reach.dir {
+    match wanted {
         None => Ok((vec![("dev".to_owned(), DEV_ENDPOINT.to_owned())], Some(dir))),
         Some(_) => Err(Failure::Unreachable(format!(
             "{} is not the folder of a `weir cluster` or a `weir dev`",
@@ -255,7 +278,7 @@ async fn candidates(reach: &Reach) -> Result<(Vec<(String, String)>, Option<Path
 }
 
 fn token(reach: &Reach, dir: Option<&Path>) -> Result<Option<OperatorToken>, Failure> {
-    if let Some(given) = &reach.token {
+    if let Some(given) = reach.token.as_ref().filter(|token| !token.is_empty()) {
         let token = OperatorToken::try_from(given.clone());
         return token.map(Some).map_err(|error| Failure::Refused(error.to_string()));
     }

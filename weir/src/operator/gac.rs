@@ -1,7 +1,7 @@
 //! `weir gac status|add|drain`: who owns which buckets, and how full they are.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use control_plane::quota::{QuotaState, QuotaSubject};
@@ -422,8 +422,8 @@ async fn address_of(reach: &Reach, server: &str) -> Result<String, Failure> {
     if server.contains(':') {
         return Ok(server.to_owned());
     }
-    let dir = reach.dir.as_deref().unwrap_or(Path::new("weir-cluster"));
-    let rows = cluster::running(dir).await.map_err(|_| {
+    let dir = reach.folder().unwrap_or_else(|| PathBuf::from("weir-cluster"));
+    let rows = cluster::running(&dir).await.map_err(|_| {
         Failure::Refused(format!("{server:?} is not host:port, and --dir names no running fleet"))
     })?;
     match rows.into_iter().find(|row| row.name == server) {
