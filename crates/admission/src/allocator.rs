@@ -180,7 +180,7 @@ impl Allocator {
         let ended = config.lease_certainly_ended();
         Self {
             ownership: Ownership::new(started, now + ended, now),
-            roster: Roster::new(config.expected_proxies, config.membership, ended),
+            roster: Roster::new(config.expected_proxies, config.membership, ended, now),
             config,
             buckets: Buckets::default(),
             moving: BTreeMap::new(),

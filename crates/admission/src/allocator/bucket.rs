@@ -406,7 +406,7 @@ impl Bucket {
             return self.untrack(share, entry, context);
         }
         let target = match (context.learning, self.direct, sampled) {
-            (true, _, _) => entry.rate_in_use.get(),
+            (true, _, _) => self.shown_rate(entry, context),
             (false, true, _) => 0,
             (false, false, true) => self.target_rate(share, usable, proxies),
             (false, false, false) => share.granted_rate.get().min(usable),
@@ -449,6 +449,19 @@ impl Bucket {
             },
             quota: self.quota,
         }
+    }
+
+    /// While learning: what the proxy shows, or its part of that once somebody who should have been heard
+    /// may go to its safe rate.
+    fn shown_rate(&self, entry: &ReportEntry, context: &Context<'_>) -> u64 {
+        let shown = entry.rate_in_use.get();
+        let usable = self.quota.rate.get().saturating_sub(self.reserve(context).rate);
+        let all = self.sums.out + shown;
+        if context.fleet.lost == 0 || all <= usable {
+            return shown;
+        }
+        let part = u128::from(shown) * u128::from(usable) / u128::from(all);
+        u64::try_from(part).expect("no more than what is shown")
     }
 
     fn number_and_charge(
@@ -566,8 +579,10 @@ impl Bucket {
         let rate = self.quota.rate.get().saturating_sub(reserve).saturating_sub(self.sums.out);
         let wanted = missing.min(MilliUnits::new(ONE_UNIT.max(self.quota.rate.get() / 4)));
         let short = wanted.saturating_sub(self.pool.level());
-        // A share's rate may be another one after its account's next division.
-        let longest = if self.tracked_only { WAITING_INTERVAL } else { WIDE_TTL };
+        // A share's rate may be another one after its account's next division, and a bucket's once earlier
+        // leases are given up.
+        let changes = self.tracked_only || self.sums.out > 0;
+        let longest = if changes { WAITING_INTERVAL } else { WIDE_TTL };
         MilliUnitsPerSecond::new(rate).time_to_earn(short).min(longest)
     }
 

@@ -40,6 +40,7 @@ pub(super) struct FleetView {
 pub(super) struct Roster {
     expected: u32,
     membership: Duration,
+    started: Timestamp,
     ring: Epoch,
     members: BTreeMap<ProxyId, Member>,
     /// The largest fleet that a proxy has heard of from an earlier owner.
@@ -59,10 +60,16 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    pub(super) const fn new(expected: u32, membership: Duration, lease_ends: Duration) -> Self {
+    pub(super) const fn new(
+        expected: u32,
+        membership: Duration,
+        lease_ends: Duration,
+        started: Timestamp,
+    ) -> Self {
         Self {
             expected,
             membership,
+            started,
             ring: Epoch::new(0),
             members: BTreeMap::new(),
             echoed: 0,
@@ -176,7 +183,14 @@ impl Roster {
     }
 
     pub(super) fn view(&self, now: Timestamp) -> FleetView {
-        let missing = if now < self.missing_until { self.missing } else { 0 };
+        let missing = if self.knows_fleet {
+            if now < self.missing_until { self.missing } else { 0 }
+        } else if now.since(self.started) < LIVE {
+            0
+        } else {
+            // Whoever has not been heard by now may be on its way to its safe rate.
+            self.echoed.saturating_sub(self.count())
+        };
         let members = (self.count() + missing).max(self.expected);
         FleetView { members, lost: self.lost + missing, safe_parts: members.max(1) }
     }
