@@ -48,10 +48,12 @@ fn one_seed_gives_one_trace_and_another_seed_another() {
     assert_ne!(trace(7), trace(8));
 }
 
-/// Jain's index is missed: demand is estimated by its peaks, so small proxies look larger than they are.
+/// With a thousand proxies half a minute is too short for the noise of the small ones: the full form has
+/// ten minutes.
 #[test]
-fn e01_skewed_fleets_are_served_their_whole_quota() {
-    let known = Known { variant: "", what: "Jain index of admit ratios", still: Must::AtLeast(0.97) };
+fn e01_skewed_fleets_are_served_their_whole_quota_fairly() {
+    let known =
+        Known { variant: "1000 proxies", what: "Jain index of admit ratios", still: Must::AtLeast(0.998) };
     reaches_but_for("E1", &[known]);
 }
 
@@ -60,11 +62,9 @@ fn e02_below_the_quota_next_to_nothing_is_refused() {
     reaches("E2");
 }
 
-/// A fleet that halves is missed: leaving is not told yet.
 #[test]
 fn e03_a_change_of_demand_or_fleet_is_followed_within_one_interval() {
-    let known = Known { variant: "halves", what: "seconds to 97 % of ideal", still: Must::Nothing };
-    reaches_but_for("E3", &[known]);
+    reaches("E3");
 }
 
 #[test]
@@ -77,27 +77,29 @@ fn e05_a_cold_fleet_at_five_times_the_quota_stays_within_the_bound() {
     reaches("E5");
 }
 
-/// The policy `static` does not differ from `strict` yet.
 #[test]
 fn e06_a_fleet_outlives_its_owner() {
-    let known =
-        Known { variant: "policy static", what: "worst second, % of ideal", still: Must::AtLeast(60.0) };
-    reaches_but_for("E6", &[known]);
+    reaches("E6");
 }
 
-/// The policy `static` does not differ from `strict` yet.
+#[test]
+fn e07_a_bucket_changes_its_owner_without_a_dip_or_a_token_too_many() {
+    reaches("E7");
+}
+
 #[test]
 fn e08_proxies_that_are_cut_off_cost_neither_the_bound_nor_the_others() {
-    let known =
-        Known { variant: "policy static", what: "% of ideal while cut off", still: Must::AtLeast(70.0) };
-    reaches_but_for("E8", &[known]);
+    reaches("E8");
 }
 
-/// Missed by half a percent at 5 %.
 #[test]
 fn e09_a_bad_network_costs_little_and_never_the_bound() {
-    let known = Known { variant: "5 %", what: "% of ideal", still: Must::AtLeast(97.0) };
-    reaches_but_for("E9", &[known]);
+    reaches("E9");
+}
+
+#[test]
+fn e10_quotas_too_small_to_split_are_served_in_whole() {
+    reaches("E10");
 }
 
 #[test]
@@ -115,6 +117,15 @@ fn e13_a_changed_quota_is_in_force_within_one_interval() {
     reaches("E13");
 }
 
+/// Ten million entries a second instead of four: tables that use 4 to 25 % of their first quota stay
+/// tracked at half of their proxies, and those that use half of theirs report more often than every 5 s.
+#[test]
+fn e14_a_million_tables_fit_into_memory() {
+    let known =
+        Known { variant: "scaled", what: "report entries, millions a second", still: Must::AtMost(15.0) };
+    reaches_but_for("E14", &[known]);
+}
+
 #[test]
 fn e15_retrying_clients_do_not_make_admission_swing() {
     reaches("E15");
@@ -123,6 +134,16 @@ fn e15_retrying_clients_do_not_make_admission_swing() {
 #[test]
 fn e16_a_proxy_that_restarts_lies_or_replays_gains_no_more_than_its_safe_rate() {
     reaches("E16");
+}
+
+/// One schedule in some thousand breaks I1: the owner restarts while a proxy that was never leased
+/// anything is cut off. That proxy goes to its part of the quota, and the new owner, who never heard of
+/// it, goes on with the others' leases as they were.
+#[test]
+fn e17_random_schedules_keep_the_invariants() {
+    let known =
+        Known { variant: "random schedules", what: "schedules that broke one", still: Must::AtMost(3.0) };
+    reaches_but_for("E17", &[known]);
 }
 
 #[test]

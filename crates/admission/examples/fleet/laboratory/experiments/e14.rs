@@ -74,8 +74,8 @@ fn table(options: &Options, rank: f64, proxies: usize, scale: f64) -> Sampled {
     let (quota, load) = load(rank);
     let setup = Setup {
         burst_seconds: 300.0,
-        // As often as the real proxy looks for what is due.
-        step: Duration::from_millis(100),
+        // Coarse, yet fine enough for acknowledgements to follow their grants at once.
+        step: Duration::from_millis(40),
         ..Setup::new(options.seed, proxies, (quota / scale) as u64)
     };
     let mut fleet = Fleet::new(setup);
