@@ -59,7 +59,8 @@ def test_a_provisioned_table_refuses_as_dynamodb_does_and_weir_explains_it(clust
     limited_table(cluster, "provisioned", write=5)
     db = cluster.client(retries=1)
 
-    refusal = throttled(put(db, "provisioned"))
+    # Not the first one: that may come before the proxy has heard that the pool is empty (`share`).
+    refusal = [throttled(put(db, "provisioned")) for _ in range(20)][-1]
 
     assert refusal["Error"]["Code"] == "ProvisionedThroughputExceededException"
     assert refusal["ResponseMetadata"]["HTTPStatusCode"] == 400
@@ -73,7 +74,7 @@ def test_a_provisioned_table_refuses_as_dynamodb_does_and_weir_explains_it(clust
 
     told = cluster.weir("explain", token, "-o", "json")
     assert (told["table"], told["operation"], told["layer"]) == ("provisioned", "PutItem", "table")
-    assert told["capacity"] == "write" and told["cause"] in ("quota", "share")
+    assert (told["capacity"], told["cause"]) == ("write", "quota")
     checked = [level for level in told["levels"] if level["refused"]]
     assert checked and checked[-1]["quota_rate"] == 5 and checked[-1]["quota_version"] >= 1
     assert told["higher_quota_helps"]
