@@ -312,6 +312,9 @@ impl Fleet {
     /// The proxy stops in good order.
     pub(crate) fn leave(&mut self, proxy: usize) {
         let reports = self.proxies[proxy].leave(self.now);
+        // Its connections are streams: nothing that it sent before arrives after its last word.
+        self.under_way
+            .retain(|_, message| !matches!(message, Message::Report { proxy: from, .. } if *from == proxy));
         self.send_reports(proxy, reports);
     }
 
