@@ -2,18 +2,25 @@
 //!
 //! `cargo bench -p admission --bench division`
 
+mod cpu_time;
+
 use std::hint::black_box;
 
 use admission::{Claim, Claimant, divide_max_min};
+use cpu_time::CpuTime;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use units::MilliUnitsPerSecond;
 
-criterion_group!(benches, divide);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = divide
+}
 criterion_main!(benches);
 
 /// Tables of weights 1 to 4, a tenth of the rate in floors, three priorities, demands of up to three times
 /// a fair share.
-fn divide(criterion: &mut Criterion) {
+fn divide(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("max_min");
     for tables in [50_u32, 1_000] {
         let rate = MilliUnitsPerSecond::from_units(1_000 * u64::from(tables));

@@ -91,8 +91,9 @@ impl<'a> Chain<'a> {
     /// [`ChainRefusal`] names the first level that refused.
     pub fn take(&self, cost: MilliUnits, now: Timestamp) -> Result<Taken, ChainRefusal> {
         let mut taken = Taken::default();
-        for (index, level) in self.numbered() {
-            match level.bucket.check(cost, now) {
+        let looks = self.levels.map(|level| level.map(|level| level.bucket.look()));
+        for ((index, level), look) in self.numbered().zip(looks.into_iter().flatten()) {
+            match level.bucket.check(look, cost, now) {
                 Ok(()) => {}
                 Err(_) if level.shadow => taken.would_refuse[index] = true,
                 Err(shortage) => return Err(refuse(level, index, cost, shortage)),

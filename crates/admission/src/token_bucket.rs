@@ -195,19 +195,19 @@ impl BucketCounters {
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct AtomicTokenBucket {
-    // What a request touches fills one cache line.
+    // What an admitted request touches fills one cache line, also when it refills.
     level: AtomicI64,
     refilled_at: AtomicU64,
     rate: AtomicU64,
     cap: AtomicU64,
     lease_expires: AtomicU64,
     admitted: AtomicU64,
-    throttled: AtomicU64,
     returned: AtomicU64,
-    safe_rate: AtomicU64,
-    largest_refused: AtomicU64,
     /// Spent before it was earned, and not repaid yet.
     debt: AtomicU64,
+    throttled: AtomicU64,
+    safe_rate: AtomicU64,
+    largest_refused: AtomicU64,
     /// How fast it is repaid, in milli-units per second; and up to when it was.
     repayment: AtomicU64,
     repaid_at: AtomicU64,
@@ -220,6 +220,27 @@ pub struct AtomicTokenBucket {
     admitted_late: AtomicU64,
     /// Direct mode: nothing will be there until then.
     dry_until: AtomicU64,
+}
+
+/// What a bucket looked like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    level: i64,
+    refilled_at: u64,
+    rate: u64,
+    expires: Timestamp,
+}
+
+impl Look {
+    /// Whether what was earned since the last refill is little, and would not overflow.
+    fn refill_can_wait(&self, cap: MilliUnits, now: Timestamp) -> bool {
+        let elapsed = now.as_nanos().saturating_sub(self.refilled_at);
+        let Some(product) = self.rate.checked_mul(elapsed) else { return false };
+        let earned = product / NANOS_PER_SECOND;
+        now <= self.expires
+            && earned <= cap.get() / UNADDED_PART
+            && self.level.saturating_add(signed(MilliUnits::new(earned))) <= signed(cap)
+    }
 }
 
 /// A debt is repaid within this, as far as the rate allows.
@@ -259,7 +280,7 @@ impl AtomicTokenBucket {
     /// # Errors
     /// [`Shortage`] says when to come back.
     pub fn take(&self, cost: MilliUnits, now: Timestamp) -> Result<MilliUnits, Shortage> {
-        let taken = self.check(cost, now).and_then(|()| self.draw(cost, now));
+        let taken = self.check(self.look(), cost, now).and_then(|()| self.draw(cost, now));
         match taken {
             Ok(_) => self.count_admitted(cost),
             Err(_) => self.count_refused(cost),
@@ -267,11 +288,21 @@ impl AtomicTokenBucket {
         taken
     }
 
+    /// Reads what a check needs. Who passes several buckets looks at all of them first, so that their cache
+    /// lines come together.
+    pub(crate) fn look(&self) -> Look {
+        Look {
+            level: self.level.load(Ordering::Relaxed),
+            refilled_at: self.refilled_at.load(Ordering::Relaxed),
+            rate: self.rate.load(Ordering::Relaxed),
+            expires: self.lease_expires(),
+        }
+    }
+
     /// Whether the level covers `cost`. Takes and counts nothing.
-    pub(crate) fn check(&self, cost: MilliUnits, now: Timestamp) -> Result<(), Shortage> {
+    pub(crate) fn check(&self, look: Look, cost: MilliUnits, now: Timestamp) -> Result<(), Shortage> {
         let wanted = self.wanted(cost);
-        let level = self.level.load(Ordering::Relaxed);
-        if level >= wanted && self.refill_can_wait(level, now) {
+        if look.level >= wanted && look.refill_can_wait(self.cap(), now) {
             return Ok(());
         }
         self.refill(now);
@@ -556,17 +587,6 @@ impl AtomicTokenBucket {
     fn send_home(&self, amount: MilliUnits) {
         let home = amount.saturating_sub(self.repay(amount));
         self.returned.fetch_add(home.get(), Ordering::Relaxed);
-    }
-
-    /// Whether what was earned since the last refill is little, and would not overflow at `level`.
-    fn refill_can_wait(&self, level: i64, now: Timestamp) -> bool {
-        let elapsed = now.as_nanos().saturating_sub(self.refilled_at.load(Ordering::Relaxed));
-        let Some(product) = self.rate.load(Ordering::Relaxed).checked_mul(elapsed) else { return false };
-        let earned = product / NANOS_PER_SECOND;
-        let cap = self.cap().get();
-        now <= self.lease_expires()
-            && earned <= cap / UNADDED_PART
-            && level.saturating_add(signed(MilliUnits::new(earned))) <= signed(MilliUnits::new(cap))
     }
 
     fn add(&self, amount: MilliUnits) {
