@@ -129,7 +129,7 @@ fn raised_quota(table: &TableRecord, kind: QuotaKind, now: UnixMillis) -> Option
     if lasting.mode != QuotaMode::OnDemand || rate <= lasting.rate {
         return None;
     }
-    let raised = QuotaTerms { rate, ..lasting.clone() };
+    let raised = lasting.clone().at_rate(rate);
     // A boost stays, unless the table has outgrown it.
     let boost = present.boost.as_ref().filter(|_| present.terms.rate > rate);
     let terms = boost.map_or_else(|| raised.clone(), |_| present.terms.clone());

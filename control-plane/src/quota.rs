@@ -65,6 +65,11 @@ pub enum QuotaMode {
     Unlimited,
 }
 
+/// Units per second that an account or a principal may have: a billion, past which GAC counts no further.
+pub(crate) const MAX_UNITS: u64 = 1_000_000_000;
+/// Units that may be banked: 300 s of the most that a rate may be.
+pub(crate) const MAX_BURST_UNITS: u64 = 300 * MAX_UNITS;
+
 /// What a quota says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaTerms {
@@ -72,7 +77,7 @@ pub struct QuotaTerms {
     pub mode: QuotaMode,
     /// R: capacity units per second for the whole fleet. 0 when unlimited.
     pub rate: u64,
-    /// B: capacity units that the whole fleet may bank; none: 300 s of the rate.
+    /// B: capacity units that the whole fleet may bank; none: 300 s of the rate. Another rate stretches it.
     #[serde(default)]
     pub burst: Option<u64>,
     /// What proxies do when their lease has run out and no GAC server answers.
@@ -114,6 +119,23 @@ impl QuotaTerms {
             cap: None,
             priority: 0,
         }
+    }
+
+    /// The same at another rate. A burst stays as many seconds of the rate as it was: left as it is, it
+    /// would soon be less than the fleet admits between two reports, and what is not banked is lost.
+    #[must_use]
+    pub(crate) fn at_rate(self, rate: u64) -> Self {
+        let burst = if self.rate > 0 && rate > 0 {
+            let stretched = |burst| u128::from(burst) * u128::from(rate);
+            self.burst.map(|burst| {
+                u64::try_from(stretched(burst).div_ceil(u128::from(self.rate)))
+                    .unwrap_or(u64::MAX)
+                    .min(MAX_BURST_UNITS)
+            })
+        } else {
+            self.burst
+        };
+        Self { rate, burst, ..self }
     }
 }
 

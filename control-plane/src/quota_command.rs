@@ -102,7 +102,7 @@ fn rollback(
     let version = history.versions.iter().find(|it| it.version == request.version).ok_or_else(unknown)?;
     let mut terms = version.lasting_terms().clone();
     match (terms.mode, place.basis()) {
-        (QuotaMode::OnDemand, Basis::OnDemand(rate)) => terms.rate = rate,
+        (QuotaMode::OnDemand, Basis::OnDemand(rate)) => terms = terms.at_rate(rate),
         (QuotaMode::OnDemand, _) | (QuotaMode::Provisioned, Basis::OnDemand(_) | Basis::Operators) => {
             let message = format!("version {} is of another billing mode than the table's", request.version);
             return Err(QuotaError::invalid("version", message));
@@ -269,7 +269,7 @@ pub(crate) fn after_billing(
         }
         QuotaVersion {
             version: present.version + 1,
-            terms: QuotaTerms { mode: new.mode, rate: new.rate, ..present.lasting_terms().clone() },
+            terms: QuotaTerms { mode: new.mode, ..present.lasting_terms().clone().at_rate(new.rate) },
             boost: None,
             cause: QuotaCause::UpdateTable,
             author: author.to_owned(),

@@ -2,7 +2,10 @@
 
 use dynamodb::table::TABLE_MAX_UNITS;
 
-use super::{BoostRate, QuotaChange, QuotaError, QuotaMode, QuotaSubject, QuotaTerms, Signed};
+use super::{
+    BoostRate, MAX_BURST_UNITS, MAX_UNITS, QuotaChange, QuotaError, QuotaMode, QuotaSubject, QuotaTerms,
+    Signed,
+};
 
 /// What a subject's rate may follow, beside an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +26,6 @@ pub(crate) struct FieldsApplied {
     pub(crate) ends_boost: bool,
 }
 
-/// Units per second that an account or a principal may have: a billion, past which GAC counts no further.
-const MAX_UNITS: u64 = 1_000_000_000;
-/// Units that may be banked: 300 s of the most that a rate may be.
-const MAX_BURST_UNITS: u64 = 300 * MAX_UNITS;
 /// A thousandfold difference between two tables' shares of their account.
 const MAX_WEIGHT: u32 = 1000;
 /// Bounds of what people write into a record, in bytes.
@@ -60,7 +59,7 @@ pub(crate) fn apply(
         let message = "a rate needs the mode operator (or provisioned, as the table's billing)";
         return Err(QuotaError::invalid("rate", message));
     }
-    let base = base.cloned().unwrap_or_else(|| QuotaTerms::of(mode, rate));
+    let base = base.cloned().unwrap_or_else(|| QuotaTerms::of(mode, rate)).at_rate(rate);
     let terms = QuotaTerms {
         mode,
         rate,
@@ -147,11 +146,7 @@ pub(crate) fn boosted(lasting: &QuotaTerms, to: BoostRate) -> Result<QuotaTerms,
         let message = format!("must be above the rate that it returns to, {} units per second", lasting.rate);
         return Err(QuotaError::invalid("to", message));
     }
-    let grown = |burst: u64| {
-        let grown = u128::from(burst) * u128::from(rate) / u128::from(lasting.rate.max(1));
-        u64::try_from(grown).unwrap_or(u64::MAX).min(MAX_BURST_UNITS)
-    };
-    Ok(QuotaTerms { rate, burst: lasting.burst.map(grown), ..lasting.clone() })
+    Ok(lasting.clone().at_rate(rate))
 }
 
 /// `rate × factor`, rounded up, in whole units.

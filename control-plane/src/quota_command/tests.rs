@@ -54,12 +54,30 @@ fn update_table_takes_over_from_an_operator() {
 
     update_table(&mut catalog, 200, 2);
 
-    let expected = QuotaTerms { burst: Some(77), ..QuotaTerms::of(QuotaMode::Provisioned, 200) };
+    // 77 units were 2.6 s of the operator's rate.
+    let expected = QuotaTerms { burst: Some(514), ..QuotaTerms::of(QuotaMode::Provisioned, 200) };
     assert_eq!(terms(&catalog, ORDERS), expected);
     let history = history_of(&catalog, ORDERS);
     let authors: Vec<_> = history.iter().map(|version| (version.version, version.author.as_str())).collect();
     assert_eq!(authors, [(1, "creator"), (2, "ann"), (3, "caller")]);
     assert_eq!(history[2].reason, "UpdateTable");
+}
+
+#[test]
+fn another_rate_keeps_the_length_of_the_burst() {
+    let mut catalog = catalog();
+    run(&mut catalog, set(ORDERS, |change| change.burst = Some(Some(1_000))), 1).unwrap();
+
+    run(&mut catalog, set(ORDERS, |change| change.rate = Some(3)), 2).unwrap();
+    assert_eq!(terms(&catalog, ORDERS).burst, Some(30), "10 s, as before");
+    update_table(&mut catalog, 200, 3);
+    assert_eq!(terms(&catalog, ORDERS).burst, Some(2_000));
+
+    let both = set(ORDERS, |change| (change.rate, change.burst) = (Some(50), Some(Some(7))));
+    run(&mut catalog, both, 4).unwrap();
+    assert_eq!(terms(&catalog, ORDERS).burst, Some(7), "unless it is changed, too");
+    run(&mut catalog, set(ORDERS, |change| change.weight = Some(2)), 5).unwrap();
+    assert_eq!(terms(&catalog, ORDERS).burst, Some(7));
 }
 
 #[test]
