@@ -189,6 +189,12 @@ impl Bucket {
                 || self.pool.level().get() + reserve.tokens >= self.quota.burst.get())
     }
 
+    /// An empty pool that began to fill then would be as full now. What allowances may have used meanwhile
+    /// is in no pool.
+    pub(super) fn filling_since(&self, context: &Context<'_>) -> Timestamp {
+        context.now - self.quota.rate.time_to_earn(self.pool.level())
+    }
+
     pub(super) fn mode(&self) -> Mode {
         match (self.direct, self.shares.is_empty()) {
             (_, true) => Mode::Untracked,
@@ -373,6 +379,7 @@ impl Bucket {
             granted_rate: MilliUnitsPerSecond::new(out),
             granted_cap: MilliUnits::new(hold),
             safe_rate: MilliUnitsPerSecond::new(out),
+            granted_safe_rate: MilliUnitsPerSecond::new(out),
             sequence: 0,
             demand: MilliUnitsPerSecond::new(demand.max(entry.need.get()).min(MAX_AMOUNT)),
             need: entry.need,
@@ -418,7 +425,8 @@ impl Bucket {
         self.violations.raises += u64::from(!raise_is_covered(share.out.get(), rate, free));
         share.out = MilliUnitsPerSecond::new(share.out.get().max(rate));
         share.granted_rate = MilliUnitsPerSecond::new(rate);
-        share.safe_rate = self.safe_rate(rate, context);
+        share.granted_safe_rate = self.safe_rate(rate, context);
+        share.safe_rate = share.safe_rate.max(share.granted_safe_rate);
         share.standing = Standing::Active;
         let pool = self.colour(share.need);
         let tokens = if context.learning {
@@ -501,7 +509,7 @@ impl Bucket {
     const fn told_safe_rate(&self, share: &Share) -> MilliUnitsPerSecond {
         match self.quota.outage {
             OutagePolicy::Open => MilliUnitsPerSecond::new(MAX_AMOUNT),
-            OutagePolicy::Strict | OutagePolicy::Static => share.safe_rate,
+            OutagePolicy::Strict | OutagePolicy::Static => share.granted_safe_rate,
         }
     }
 
@@ -622,7 +630,7 @@ impl Bucket {
             config.contended_interval
         } else if share.steady >= STEADY_REPORTS
             && demand <= rate / 2
-            && share.safe_rate == share.granted_rate
+            && share.granted_safe_rate == share.granted_rate
         {
             // Its rate stays when the lease runs out, so it need not be renewed in time.
             let longer = u32::from(share.steady - STEADY_REPORTS + 1).min(6);
@@ -748,7 +756,8 @@ impl Bucket {
         let grant = self.wide_grant(entry, wide, context);
         share.out = share.out.max(wide.rate);
         share.granted_rate = wide.rate;
-        share.safe_rate = wide.rate;
+        share.granted_safe_rate = wide.rate;
+        share.safe_rate = share.safe_rate.max(wide.rate);
         share.hold = share.hold.max(wide.depth);
         share.granted_cap = wide.depth;
         share.sequence = context.sequence;

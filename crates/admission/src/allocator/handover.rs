@@ -7,7 +7,7 @@ use units::{Epoch, MilliUnits, MilliUnitsPerSecond, ProxyId, Timestamp};
 use super::bucket::{Bucket, Context};
 use super::shares::{Share, Standing};
 use super::summary::{BucketState, BucketSummary, ShareState, ShareSummary};
-use super::{Allocator, NOTICED_AFTER, entry_within_reason, within_reason};
+use super::{Allocator, MAX_BUCKETS, NOTICED_AFTER, entry_within_reason, within_reason};
 use crate::allowance::WIDE_TTL;
 use crate::lease::{BucketId, ReportEntry};
 use crate::ring::Ring;
@@ -22,7 +22,11 @@ impl Allocator {
         if !self.ownership.set(ring, me, learning_until, now) {
             return;
         }
-        self.roster.use_ring(self.ownership.ring_epoch(), now);
+        if !self.roster.use_ring(self.ownership.ring_epoch(), now) && first {
+            // It waited for its ring, and may own what others have leased to whom it has not heard.
+            let until = if self.ownership.is_settled() { learning_until } else { learning_until - NOTICED_AFTER };
+            self.ownership.learn_anew(until);
+        }
         self.follow_ring(now);
         // What an even earlier change moved and nobody took has been learned by its new owner since.
         self.moving.clear();
@@ -88,7 +92,11 @@ impl Allocator {
         }
         let quota = within_reason(state.quota);
         let acquisition = self.ownership.acquisition();
-        let position = self.buckets.position(state.bucket).unwrap_or_else(|| {
+        let known = self.buckets.position(state.bucket);
+        if known.is_none() && self.buckets.len() >= MAX_BUCKETS {
+            return false;
+        }
+        let position = known.unwrap_or_else(|| {
             let bucket = Bucket::new(quota, epoch, acquisition, now);
             self.keep(state.bucket, bucket)
         });
@@ -243,6 +251,7 @@ impl Share {
             granted_rate: claim.rate_in_use,
             granted_cap: claim.held,
             safe_rate: state.safe_rate.min(claim.rate_in_use),
+            granted_safe_rate: state.safe_rate.min(claim.rate_in_use),
             sequence: 0,
             demand: state.demand.min(MilliUnitsPerSecond::new(super::MAX_AMOUNT)),
             need: claim.need,

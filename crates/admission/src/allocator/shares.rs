@@ -39,7 +39,10 @@ pub(super) struct Share {
     /// What the last grant said; `out` and `hold` fall to it when it is acknowledged.
     pub(super) granted_rate: MilliUnitsPerSecond,
     pub(super) granted_cap: MilliUnits,
+    /// The highest rate to which it may go once its lease has run out: a grant that was lost may have been
+    /// the one that lowered it.
     pub(super) safe_rate: MilliUnitsPerSecond,
+    pub(super) granted_safe_rate: MilliUnitsPerSecond,
     /// Of the last grant; 0: none yet.
     pub(super) sequence: u64,
     pub(super) demand: MilliUnitsPerSecond,
@@ -55,7 +58,7 @@ pub(super) struct Share {
     pub(super) overdrafts: u16,
     /// Grants since it became a newcomer.
     pub(super) grants: u8,
-    /// Samples since its demand last changed by more than a tenth.
+    /// Samples since its demand last changed by more than a tenth, and more than by chance.
     pub(super) steady: u8,
     pub(super) standing: Standing,
     /// Some grant reached it. Without one it goes up to its part of the quota when it misses its owner.
@@ -109,6 +112,7 @@ impl Share {
         if !self.is_acknowledged(entry, epoch) {
             return;
         }
+        self.safe_rate = self.granted_safe_rate;
         if entry.rate_in_use > self.granted_rate {
             // Its owner was silent for so long that it went to its safe rate.
             self.out = self.out.max(entry.rate_in_use.min(self.safe_rate));
@@ -150,7 +154,8 @@ impl Share {
         let before = self.demand.get();
         self.demand = follow(self.demand, admitted + throttled, elapsed);
         let change = self.demand.get().abs_diff(before);
-        self.steady = if change.saturating_mul(10) <= before { self.steady.saturating_add(1) } else { 0 };
+        let steady = change.saturating_mul(10) <= before || is_noise(before, admitted + throttled, elapsed);
+        self.steady = if steady { self.steady.saturating_add(1) } else { 0 };
         self.admitted_rate = per_second(admitted, elapsed);
         self.throttled_rate = per_second(throttled, elapsed);
         self.admitted = entry.admitted;
@@ -270,6 +275,13 @@ impl Shares {
         }
         share
     }
+}
+
+/// Whether so much in `elapsed` is what a Poisson process of that rate shows now and then.
+#[expect(clippy::cast_precision_loss, reason = "an estimate of load")]
+fn is_noise(rate: u64, offered: MilliUnits, elapsed: Duration) -> bool {
+    let (counted, expected) = (offered.as_units(), rate as f64 / 1000.0 * elapsed.as_secs_f64());
+    (counted - expected).abs() <= NOISE_DEVIATIONS * counted.max(expected).max(1.0).sqrt()
 }
 
 #[expect(
