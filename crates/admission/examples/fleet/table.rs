@@ -32,7 +32,7 @@ pub(crate) fn render(figures: &[Figure]) -> String {
 
 fn number(value: f64) -> String {
     match value.abs() {
-        zero if zero == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         large if large >= 1000.0 => format!("{value:.0}"),
         small if small < 1.0 => format!("{value:.4}"),
         _ => format!("{value:.2}"),

@@ -70,7 +70,7 @@ fn changes(findings: &mut Findings, options: &Options, variant: &str, how: Move)
 /// Three servers, and in every second round only two.
 fn change(fleet: &mut Fleet, how: Move, round: usize) {
     let leaves = round / 2 % 3;
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         if how == Move::CutOff {
             fleet.servers[leaves].cut_from_control = true;
             let half = fleet.proxies.len() / 2;

@@ -16,7 +16,6 @@ use super::super::findings::{Findings, Must};
 use super::super::simulation::{Fleet, Pattern, Setup};
 use super::Options;
 
-const TABLES: f64 = 1e6;
 const REQUESTS: f64 = 1e7;
 /// Σ 1/rank over a million tables.
 const HARMONIC: f64 = 14.392_727;

@@ -179,7 +179,7 @@ impl Schedule {
         owner.into_iter().flat_map(|owner| owner.shares(self.fleet.tables[0].id, now)).for_each(|share| {
             eprintln!("{share:?}");
         });
-        eprintln!("{:?}", self.fleet.setup.config);
+        eprintln!("{:?}, trace {:x}", self.fleet.setup.config, self.fleet.trace());
     }
 
     fn disturb(&mut self) {

@@ -127,15 +127,6 @@ impl Pending {
         let next = self.queue.first_entry()?;
         (next.key().0 <= now).then(|| next.remove())
     }
-
-    /// Late costs that nobody was charged yet.
-    pub(crate) fn unsettled(&self) -> u64 {
-        let amount = |later: &Later| match later {
-            Later::Settle { amount, .. } => amount.get(),
-            Later::Retry { .. } => 0,
-        };
-        self.queue.values().map(amount).sum()
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -429,10 +420,6 @@ impl Fleet {
     /// Of everything that happened.
     pub(crate) fn trace(&self) -> u64 {
         self.trace.hash()
-    }
-
-    pub(crate) fn dice(&mut self) -> &mut Dice {
-        &mut self.dice
     }
 
     fn step_proxies(&mut self) {
