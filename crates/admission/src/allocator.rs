@@ -316,15 +316,15 @@ impl Allocator {
             bucket.expire(&self.roster, &context);
             bucket.check(true);
             if bucket.is_unused(&context) {
-                unused.push((id, bucket.pool.level().get() > 0));
+                unused.push((id, bucket.filling_since(&context)));
             }
         }
-        for (id, full) in unused {
+        for (id, since) in unused {
             let bucket = self.buckets.remove(id).expect("it was just seen");
             self.violations = self.violations.plus(bucket.violations);
             if let Some(known) = self.quotas.get_mut(&id) {
                 known.fresh = false;
-                known.since = if full { Timestamp::from_nanos(0) } else { now };
+                known.since = since;
             }
         }
         self.divide_account(CapacityKind::Read, now);

@@ -7,7 +7,7 @@ use units::{MilliUnits, MilliUnitsPerSecond, Timestamp};
 
 use crate::allocator::certainly_ended;
 use crate::allowance::Allowance;
-use crate::lease::{BucketId, Grant, GrantNumber, Mode, OutagePolicy, PoolColour, Quota, ReportEntry};
+use crate::lease::{BucketId, Grant, GrantNumber, Level, Mode, OutagePolicy, PoolColour, Quota, ReportEntry};
 use crate::token_bucket::{AtomicTokenBucket, BucketCounters, Lease, local_depth};
 
 /// No early report follows another within this.
@@ -184,7 +184,7 @@ impl LeaseKeeper {
             self.awaited = true;
             self.falls_back = false;
         } else if !silent && self.gave_up(bucket, now) {
-            let base = Allowance::base(self.quota, contact.fleet);
+            let base = self.allowance(contact.fleet);
             let rate = base.rate.min(bucket.rate_at(now));
             let cap = base.depth.min(bucket.cap());
             let lease = Lease { rate, cap, expires: now, safe_rate: rate };
@@ -392,6 +392,14 @@ impl LeaseKeeper {
             Mode::Untracked => self.has_lease() && now >= bucket.lease_expires(),
             // It has no rate that could be forgotten.
             Mode::Direct => false,
+        }
+    }
+
+    /// What it may use without a lease. Of an account's share its owner reserves nothing for anybody.
+    fn allowance(&self, fleet: u32) -> Allowance {
+        match self.bucket.level() {
+            Level::AccountShare => Allowance::default(),
+            Level::Table | Level::Principal | Level::Index => Allowance::base(self.quota, fleet),
         }
     }
 

@@ -24,7 +24,8 @@ impl Allocator {
         }
         if !self.roster.use_ring(self.ownership.ring_epoch(), now) && first {
             // It waited for its ring, and may own what others have leased to whom it has not heard.
-            let until = if self.ownership.is_settled() { learning_until } else { learning_until - NOTICED_AFTER };
+            let until =
+                if self.ownership.is_settled() { learning_until } else { learning_until - NOTICED_AFTER };
             self.ownership.learn_anew(until);
         }
         self.follow_ring(now);

@@ -99,6 +99,12 @@ impl Ownership {
         true
     }
 
+    /// Nothing is learned yet, and will not be before `until` unless every live proxy reports.
+    pub(super) fn learn_anew(&mut self, until: Timestamp) {
+        self.settled = 0;
+        self.ends = vec![(self.acquisition, until)];
+    }
+
     /// Without a ring every bucket is its own.
     pub(super) fn owns(&self, bucket: BucketId) -> bool {
         self.ring.as_ref().is_none_or(|(ring, me)| ring.owner_name(bucket) == Some(me))

@@ -40,6 +40,7 @@ pub(super) struct FleetView {
 pub(super) struct Roster {
     expected: u32,
     membership: Duration,
+    /// Since when proxies can have reported.
     started: Timestamp,
     ring: Epoch,
     members: BTreeMap<ProxyId, Member>,
@@ -121,9 +122,14 @@ impl Roster {
         self.missing = self.missing.saturating_sub(1);
     }
 
-    /// From now on `ring` is this server's; everybody has a moment to follow.
-    pub(super) fn use_ring(&mut self, ring: Epoch, now: Timestamp) {
+    /// From now on `ring` is this server's; everybody has a moment to follow. False: nobody has reported for
+    /// as long as leases hold, so it knows nothing of the fleet that will.
+    pub(super) fn use_ring(&mut self, ring: Epoch, now: Timestamp) -> bool {
         self.ring = ring;
+        let heard = self.members.values().any(|member| now.since(member.heard_at) < self.lease_ends);
+        if !heard {
+            (self.knows_fleet, self.missing, self.started) = (false, 0, now);
+        }
         self.caught_up = 0;
         for member in self.members.values_mut() {
             self.caught_up += u32::from(member.ring >= ring);
@@ -131,6 +137,7 @@ impl Roster {
                 member.followed_at = now;
             }
         }
+        heard
     }
 
     /// Counts again who is live and who is lost, and drops who is gone.

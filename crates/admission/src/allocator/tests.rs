@@ -4,6 +4,7 @@ use super::*;
 use crate::lease::{CapacityKind, GrantNumber, PoolColour};
 
 mod decisions;
+mod safety;
 
 fn at(millis: u64) -> Timestamp {
     Timestamp::from_nanos(millis * 1_000_000)

@@ -1,7 +1,7 @@
 use units::{Epoch, TableId};
 
 use super::*;
-use crate::lease::CapacityKind;
+use crate::lease::{CapacityKind, Level};
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -197,6 +197,18 @@ fn a_lease_that_nothing_renews_is_given_up_before_the_owner_forgets_it() {
     assert_eq!(bucket.rate_at(at(60_000)), MilliUnitsPerSecond::from_units(25));
     keeper.tend(&bucket, silent_since(71_000), at(71_000));
     assert!(bucket.rate_at(at(71_000)) < MilliUnitsPerSecond::from_units(1));
+}
+
+#[test]
+fn a_tables_share_of_its_account_that_is_given_up_leaves_nothing_to_use() {
+    let quota = Quota::with_usual_burst(MilliUnitsPerSecond::from_units(1_000), 1);
+    let id = BucketId::at(Level::AccountShare, 1, CapacityKind::Read);
+    let (mut keeper, (_, bucket)) = (LeaseKeeper::new(id, quota), self::keeper());
+    keeper.apply(&Grant { bucket: id, quota, ..grant(1, 1, 50) }, &bucket, at(0), at(0));
+    keeper.tend(&bucket, silent_since(71_000), at(71_000));
+    let nothing = MilliUnits::ZERO;
+    assert_eq!((bucket.rate_at(at(71_000)).get(), bucket.cap(), bucket.level()), (0, nothing, nothing));
+    assert!(bucket.counters().returned > nothing, "it goes home");
 }
 
 #[test]
