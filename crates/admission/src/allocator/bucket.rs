@@ -520,8 +520,8 @@ impl Bucket {
         let all = self.sums.demand.saturating_add(demand);
         if all <= rate {
             let spare = (rate - all) / (2 * proxies);
-            // One that may keep it for long is leased little more than it uses: others may need the rest.
-            let spare = if share.steady >= STEADY_REPORTS { spare.min(demand / 16) } else { spare };
+            // One that may keep it for long is leased not much more than it uses: others may need the rest.
+            let spare = if share.steady >= STEADY_REPORTS { spare.min(demand / 4) } else { spare };
             return demand.saturating_mul(HEADROOM_PERCENT) / 100 + spare;
         }
         let floor = rate * FLOOR_PERMILLE / 1000 / proxies;
