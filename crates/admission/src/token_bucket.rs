@@ -387,7 +387,9 @@ impl AtomicTokenBucket {
         self.safe_rate.store(lease.safe_rate.get(), Ordering::Relaxed);
         self.lease_expires.store(lease.expires.as_nanos(), Ordering::Relaxed);
         self.cap.store(lease.cap.get(), Ordering::Relaxed);
-        self.add(tokens);
+        // Without a rate nothing else repays: what was spent too much would be given away.
+        let repaid = if lease.rate.get() == 0 { self.repay(tokens) } else { MilliUnits::ZERO };
+        self.add(tokens.saturating_sub(repaid));
     }
 
     /// Adds what was earned since the last time.

@@ -111,6 +111,24 @@ fn a_debt_is_repaid_over_two_seconds_while_small_requests_go_on() {
 }
 
 #[test]
+fn without_a_rate_what_is_granted_repays_the_debt_first() {
+    let bucket = leased(0, 40);
+    let grant = |tokens| {
+        let rate = MilliUnitsPerSecond::new(0);
+        let lease = Lease { rate, cap: units(40), expires: at(60_000), safe_rate: rate };
+        bucket.renew_as(lease, units(tokens), false, at(1));
+    };
+    bucket.take(units(40), at(0)).expect("it is full");
+    bucket.charge(units(19));
+    assert_eq!((bucket.level(), bucket.debt()), (units(0), units(19)));
+
+    grant(18);
+    assert_eq!((bucket.level(), bucket.debt()), (units(0), units(1)));
+    grant(3);
+    assert_eq!((bucket.level(), bucket.debt()), (units(2), units(0)));
+}
+
+#[test]
 fn an_allowance_never_admits_more_than_it_holds() {
     let now = at(0);
     let lease = Lease { rate: per_second(1), cap: units(2), expires: now, safe_rate: per_second(1) };
