@@ -37,9 +37,12 @@ const IDLE_PERMILLE: u64 = 5;
 /// A table below its fair share is assigned its demand and so much more, in percent, and the deviation of
 /// what comes at random: demand is known only from the past. What it does not use comes back to the bank.
 const HEADROOM_PERCENT: u64 = 105;
-/// A table that runs dry is believed to want at least its rate and this part of it, however small its demand
-/// looks.
+/// A table that runs dry is believed to want at least twice its floor (its proxies lease only about half of
+/// what nobody seems to want), or its rate, if that is all leased, and this part of it.
 const GROWTH_PART: u64 = 4;
+/// When it runs dry no more, that falls by this part per division: by half in two seconds, as fast as
+/// estimates rise.
+const FADING_PART: u64 = 30;
 /// The part of the burst that tables are never assigned: a quarter. It is the newcomers' reserve.
 const RESERVED_BURST_PART: u64 = 4;
 /// For how long a table below its floor is served out of the bank: until the others have been lowered,
@@ -63,8 +66,10 @@ pub(crate) struct ChildView {
     pub(crate) hold: MilliUnits,
     /// What overflowed its pool since this was last asked.
     pub(crate) spilled: MilliUnits,
-    /// Its proxies need more than its pool has: whatever its demand has been, it grows.
-    pub(crate) in_need: bool,
+    /// Its proxies need more than its pool has.
+    pub(crate) runs_dry: bool,
+    /// Next to all of its rate is leased.
+    pub(crate) is_leased: bool,
 }
 
 impl ChildView {
@@ -110,6 +115,8 @@ struct Child {
     /// What the division aims at, which the others may have to free first.
     target: u64,
     entitled: u64,
+    /// What it is believed to want although its demand looks smaller.
+    grown: u64,
     tokens: u64,
     changed: bool,
 }
@@ -128,6 +135,16 @@ impl Child {
     fn quota(&self, account: Quota, version: u64) -> Quota {
         let (rate, burst) = (MilliUnitsPerSecond::new(self.rate), MilliUnits::new(self.burst));
         Quota { rate, burst, version, ..account }
+    }
+
+    /// Estimates of small demands rise slowly; a table that runs dry need not wait for them. Once it runs dry
+    /// no more, the belief fades.
+    fn grow(&mut self, floor: u64) {
+        self.grown = match (self.view.runs_dry, self.view.is_leased) {
+            (true, true) => self.grown.max(2 * floor).max(self.rate + self.rate / GROWTH_PART),
+            (true, false) => self.grown.max(2 * floor),
+            (false, _) => self.grown - self.grown.div_ceil(FADING_PART),
+        };
     }
 
     /// Whether it could use more than it is assigned.
@@ -322,15 +339,15 @@ impl Account {
         let rate = self.quota.rate.get();
         let assignable = rate - rate * SPARE_PERMILLE / 1000;
         let idle = self.idle_rate();
+        for (table, child) in &mut self.children {
+            child.grow(self.claims.get(table).map_or(0, |claim| claim.floor.get()));
+        }
         let claimants: Vec<Claimant> = self
             .children
             .iter()
             .map(|(table, child)| {
                 let claim = self.claim(*table);
-                // Estimates of small demands rise slowly; a table that runs dry need not wait for them.
-                let growth = child.rate + child.rate / GROWTH_PART;
-                let at_least = if child.view.in_need { claim.floor.get().max(growth) } else { 0 };
-                let demand = wanted(child.view.demand.get()).max(at_least).max(idle);
+                let demand = wanted(child.view.demand.get()).max(child.grown).max(idle);
                 Claimant { demand: MilliUnitsPerSecond::new(demand), claim }
             })
             .collect();

@@ -234,7 +234,8 @@ impl Model {
             pool: MilliUnits::new(self.pool),
             hold: MilliUnits::new(self.hold),
             spilled: MilliUnits::new(std::mem::take(&mut self.spilled)),
-            in_need: self.demand > self.rate,
+            runs_dry: self.demand > self.rate,
+            is_leased: self.out >= self.rate / 5 * 4,
         }
     }
 }

@@ -7,7 +7,7 @@ use units::{Epoch, MilliUnits, MilliUnitsPerSecond, TableId, Timestamp};
 use super::bucket::{Bucket, Context};
 use super::{Allocator, within_reason};
 use crate::account::{Account, Assignment, ChildView};
-use crate::lease::{BucketId, CapacityKind, Claim, Level, Quota, ReportEntry};
+use crate::lease::{BucketId, CapacityKind, Claim, Level, Mode, Quota, ReportEntry};
 
 /// The account's quota of each kind, and the shares of it that there are.
 #[derive(Debug, Default)]
@@ -209,7 +209,8 @@ impl Bucket {
             pool: self.pool.level(),
             hold: MilliUnits::new(self.sums.hold.saturating_add(reserve.tokens)),
             spilled: std::mem::take(&mut self.spilled),
-            in_need: self.sums.need > self.pool.level().get(),
+            runs_dry: self.sums.need > self.pool.level().get(),
+            is_leased: self.mode() == Mode::Direct || self.sums.out >= self.quota.rate.get() / 5 * 4,
         }
     }
 }

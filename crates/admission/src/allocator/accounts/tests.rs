@@ -306,7 +306,7 @@ impl Fleet {
             self.rise = self.rise.max(0) + i128::from(served);
             self.worst_window = self.worst_window.max(self.rise);
             self.report();
-            if self.now_ms % 1_000 == 0 {
+            if self.now_ms.is_multiple_of(1_000) {
                 self.owner.expire(at(self.now_ms));
             }
             self.owner.assert_invariants();
