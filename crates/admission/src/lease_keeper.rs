@@ -12,6 +12,9 @@ use crate::token_bucket::{AtomicTokenBucket, BucketCounters, Lease, local_depth}
 
 /// No early report follows another within this.
 const MIN_REPORT_GAP: Duration = Duration::from_millis(100);
+/// While the owner leases less than it knows to be wanted, asking for more follows the last report only after
+/// this: a third of the messages, and a quota that was raised is still used within a second.
+const OVERBOOKED_GAP: Duration = Duration::from_millis(300);
 /// Until a grant says otherwise.
 const FIRST_INTERVAL: Duration = Duration::from_millis(200);
 /// For how long a report's `need` asks: the time that an answer and the next report may take.
@@ -352,8 +355,11 @@ impl LeaseKeeper {
             || counters.throttled > self.reported.throttled
             || bucket.awaited() > MilliUnits::ZERO;
         let wanted = counters.offered() > self.reported.offered() || bucket.awaited() > MilliUnits::ZERO;
-        (self.pool != PoolColour::Dry && wanted && runs_low && now >= bucket.dry_until())
-            || self.has_moved(counters, elapsed)
+        // Under overload running low is the normal state, and the owner knows: it may only have more to give
+        // by now.
+        let asks_again = !self.is_overbooked || elapsed >= OVERBOOKED_GAP;
+        let may_help = self.pool != PoolColour::Dry && asks_again && now >= bucket.dry_until();
+        (may_help && wanted && runs_low) || self.has_moved(counters, elapsed)
     }
 
     fn need(&self, bucket: &AtomicTokenBucket, rate: MilliUnitsPerSecond) -> MilliUnits {
@@ -373,6 +379,7 @@ impl LeaseKeeper {
         let difference = offered.abs_diff(before);
         difference > MOVED_AT_LEAST.get()
             && difference.saturating_mul(100) > before.saturating_mul(MOVED_PERCENT)
+            && difference > noise(offered.max(before), elapsed)
     }
 
     fn hold_nothing(&self, bucket: &AtomicTokenBucket, now: Timestamp) {
@@ -445,6 +452,20 @@ impl LeaseKeeper {
 /// I3: a proxy accepts only a newer (epoch, sequence).
 fn accepts_only_newer(accepted: GrantNumber, offered: GrantNumber) -> bool {
     offered > accepted
+}
+
+/// By how much a rate that is counted over `elapsed` is off by chance alone, at most: three deviations of
+/// requests that arrive independently, of a unit each.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an estimate; rates are far below 2^53 and never negative"
+)]
+fn noise(rate: u64, elapsed: Duration) -> u64 {
+    let seconds = elapsed.as_secs_f64().max(1e-3);
+    let units = rate as f64 / 1000.0 * seconds;
+    (3.0 * units.sqrt() / seconds * 1000.0) as u64
 }
 
 fn rate_of(amount: MilliUnits, elapsed: Duration) -> MilliUnitsPerSecond {
