@@ -9,7 +9,7 @@ use dynamodb::table::{Billing, TableStatus};
 use units::{MilliUnitsPerSecond, Timestamp, UnixMillis};
 
 use crate::catalog::Catalog;
-use crate::quota::{Boost, QuotaCause, QuotaKind, QuotaMode, QuotaTerms, QuotaVersion};
+use crate::quota::{Boost, QuotaCause, QuotaKind, QuotaMode, QuotaVersion};
 use crate::record::{OnDemandHistories, TableRecord};
 
 /// A table's peaks are looked at so often: its record is written at most once in that time on their account.

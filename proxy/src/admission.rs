@@ -326,7 +326,9 @@ fn cause(bucket: &LocalBucket, now: Timestamp) -> Cause {
 /// When to come back: when the local rate will have earned what is missing, or else when the quota will.
 fn retry_after(bucket: &LocalBucket, refused: ChainRefusal, cost: MilliUnits, now: Timestamp) -> Duration {
     let local = refused.shortage.retry_after;
-    let earned = if local < Duration::MAX { local } else { bucket.quota().rate.time_to_earn(cost) };
+    // Without a rate of its own it lives on what the owner gives, which repays debts first.
+    let missing = cost + bucket.tokens.debt();
+    let earned = if local < Duration::MAX { local } else { bucket.quota().rate.time_to_earn(missing) };
     earned.max(bucket.dry_for(now))
 }
 

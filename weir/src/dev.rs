@@ -109,6 +109,8 @@ impl Fleet {
             memds_addresses,
             gac_addresses,
         );
+        // It is the only one, and the same after a restart.
+        config.proxy_id = Some(1);
         config.region.clone_from(&args.region);
         config.accept_any_credentials = args.accept_any_credentials;
         let proxy = proxy::start(config, front.clone())

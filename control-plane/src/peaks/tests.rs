@@ -2,6 +2,7 @@ use dynamodb::table::{KeyAttribute, KeySchema, KeyType, NewTable};
 use units::TableId;
 
 use super::*;
+use crate::quota::QuotaTerms;
 use crate::record::Identifiers;
 use crate::table_command::{self, Account, Chance, Request};
 

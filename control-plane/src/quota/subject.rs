@@ -26,7 +26,7 @@ pub enum QuotaSubject {
 
 /// Text that names no subject.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is none of account, table/NAME, index/TABLE/NAME, principal/NAME")]
+#[error("{0:?} is none of account, table/NAME, principal/NAME")]
 pub struct MalformedSubject(pub String);
 
 /// Longest name of a principal, in bytes: an ARN fits.

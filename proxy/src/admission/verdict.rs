@@ -70,11 +70,15 @@ impl LevelRecord {
             Layer::Account => format!("account's part for table {}", self.subject),
             layer => format!("{layer} {}", self.subject),
         };
+        // What a table gets of its account's quota is divided anew all the time: its number says nothing.
+        let version = match self.layer {
+            Layer::Account => String::new(),
+            _ => format!(", version {}", self.quota.version),
+        };
         let quota = format!(
-            "the quota of {} units/s (burst {}, version {})",
+            "the quota of {} units/s (burst {}{version})",
             units_per_second(self.quota.rate),
             self.quota.burst.as_units(),
-            self.quota.version
         );
         if self.quota.rate.get() == 0 && self.quota.version > 0 {
             return (true, format!("{quota} of the {whose} is nothing: only a higher one admits anything."));
@@ -87,10 +91,19 @@ impl LevelRecord {
             );
         }
         match (cause, self.pool) {
-            (Cause::Quota, _) | (Cause::Account, PoolColour::Dry) => (
+            (Cause::Quota, _) => (
                 true,
                 format!(
                     "The fleet has used up {quota} of the {whose}: a higher one would have admitted this."
+                ),
+            ),
+            (Cause::Account, PoolColour::Dry) => (
+                true,
+                format!(
+                    "The fleet has used up the {} units/s of the account's quota that are table {}'s part now: a \
+                     higher quota of the account, or a larger claim of the table on it, would have admitted this.",
+                    units_per_second(self.quota.rate),
+                    self.subject
                 ),
             ),
             (_, PoolColour::Unknown) => (
@@ -98,6 +111,23 @@ impl LevelRecord {
                 format!(
                     "This proxy had not been granted a part of {quota} of the {whose} yet: a higher one is not what \
                      was missing."
+                ),
+            ),
+            _ if self.rate >= self.quota.rate => (
+                true,
+                format!(
+                    "This proxy may use all of {quota} of the {whose}, and had used what that had earned; the fleet's \
+                     pool {}. A higher one would have admitted this.",
+                    if self.pool == PoolColour::Scarce { "was nearly empty" } else { "has more for it soon" }
+                ),
+            ),
+            (_, PoolColour::Scarce) => (
+                true,
+                format!(
+                    "This proxy's share ({} units/s, {} units deep) of {quota} of the {whose} was used up, and the \
+                     fleet's pool was nearly empty: a higher one would have admitted this.",
+                    units_per_second(self.rate),
+                    self.cap.as_units()
                 ),
             ),
             _ => (

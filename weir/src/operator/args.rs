@@ -170,27 +170,46 @@ pub(crate) struct SetArgs {
 
 /// What a boost raises, and for how long.
 #[derive(Debug, Clone, Args)]
+#[command(group(
+    clap::ArgGroup::new("rate").required(true).multiple(true).args(["read", "write", "factor", "end"])
+))]
 pub(crate) struct BoostArgs {
     /// Read units per second meanwhile.
-    #[arg(long, value_name = "N", required_unless_present_any = ["write", "factor", "end"])]
+    #[arg(long, value_name = "N")]
     pub read: Option<u64>,
     /// Write units per second meanwhile.
     #[arg(long, value_name = "N")]
     pub write: Option<u64>,
     /// So many times both rates instead.
-    #[arg(long, value_name = "X", conflicts_with_all = ["read", "write"])]
+    #[arg(long, value_name = "X", value_parser = factor, conflicts_with_all = ["read", "write"])]
     pub factor: Option<f64>,
     /// For how long: 15s, 90m, 2h, "1h 30m", 3days.
     #[arg(
         long = "for",
         value_name = "TIME",
-        value_parser = humantime::parse_duration,
+        value_parser = boost_time,
         required_unless_present = "end"
     )]
     pub lasting: Option<Duration>,
     /// End the boost now, before its time.
     #[arg(long, conflicts_with_all = ["read", "write", "factor", "lasting"])]
     pub end: bool,
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(factor) if factor.is_finite() && factor > 1.0 => Ok(factor),
+        _ => Err("a number above 1 is needed".to_owned()),
+    }
+}
+
+/// The control plane allows no other.
+fn boost_time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    match (Duration::from_secs(1)..=Duration::from_secs(30 * 86_400)).contains(&time) {
+        true => Ok(time),
+        false => Err("a boost lasts from one second to 30 days".to_owned()),
+    }
 }
 
 /// What every change has.
@@ -386,5 +405,12 @@ mod tests {
         assert!(!boost(&["--write", "5000"]));
         assert!(!boost(&["--for", "2h"]));
         assert!(!boost(&["--write", "5000", "--for", "soon"]));
+        assert!(!boost(&["--write", "5000", "--for", "31d"]) && !boost(&["--write", "5000", "--for", "0s"]));
+        assert!(boost(&["--read", "5", "--write", "5", "--for", "1s"]) && boost(&["--end"]));
+        assert!(boost(&["--factor", "1.5", "--for", "30d"]));
+        assert!(!boost(&["--factor", "2", "--write", "5", "--for", "1s"]));
+        for factor in ["1", "0", "nan", "inf", "-2", "x"] {
+            assert!(!boost(&["--factor", factor, "--for", "1h"]), "{factor}");
+        }
     }
 }

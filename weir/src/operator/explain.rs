@@ -59,7 +59,11 @@ fn in_words(it: &Explanation) -> String {
             figure::time(it.at_ms),
             it.proxy
         ),
-        format!("Needed    {} {capacity} units at least", figure::units(it.cost)),
+        format!(
+            "Needed    {} {capacity} {} at least",
+            figure::units(it.cost),
+            if it.cost <= 1.0 { "unit" } else { "units" }
+        ),
         format!("Verdict   {}", it.verdict),
         format!("Cause     {} (refused by: {})", it.cause, it.layer),
         match it.retry_after_ms {
@@ -109,9 +113,10 @@ fn level_in_words(level: &LevelCheck, capacity: &str) -> String {
         (true, false) => "refused",
         (false, _) => "passed",
     };
-    let version = match level.quota_version {
-        0 => String::new(),
-        version => format!(", version {version}"),
+    let version = match (level.layer, level.quota_version) {
+        // What a table gets of its account's quota is divided anew all the time: its number says nothing.
+        (Layer::Account, _) | (_, 0) => String::new(),
+        (_, version) => format!(", version {version}"),
     };
     let lease = match (level.lease_expired, level.lease_age_ms) {
         (true, Some(age)) => {

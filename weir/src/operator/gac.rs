@@ -194,7 +194,7 @@ fn buckets(servers: &BTreeMap<String, Inspection>, names: &Names) -> String {
                 server.clone(),
                 bucket.mode.clone(),
                 figure::milli(bucket.quota.rate),
-                bucket.quota.version.to_string(),
+                version(bucket),
                 format!("{:.3}", bucket.out_ratio),
                 figure::milli(bucket.pool),
                 figure::milli(bucket.held),
@@ -214,6 +214,14 @@ fn buckets(servers: &BTreeMap<String, Inspection>, names: &Names) -> String {
         return format!("{}\n (nobody uses any)", figure::trimmed(&table));
     }
     figure::trimmed(&table)
+}
+
+/// What a table gets of its account's quota is divided anew all the time: that has no version to tell.
+fn version(bucket: &BucketStatus) -> String {
+    match bucket.level.as_str() {
+        "account" => "-".to_owned(),
+        _ => bucket.quota.version.to_string(),
+    }
 }
 
 fn notes(bucket: &BucketStatus) -> String {

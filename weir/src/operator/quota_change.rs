@@ -9,7 +9,7 @@ use control_plane::quota::{
 };
 
 use super::args::{self, BoostArgs, ChangeArgs, Kind, Limit, SetArgs};
-use super::confirm::confirm;
+use super::confirm::{asks, confirm};
 use super::failure::Failure;
 use super::figure;
 use super::fleet::{Fleet, Reach};
@@ -222,9 +222,12 @@ async fn carry_out(
         planned.push(diff);
     }
     let people = reach.output == OutputFormat::Table;
+    let shown = planned.iter().map(quota_text::diff).collect::<Vec<_>>().join("\n\n");
     if people {
-        let shown: Vec<_> = planned.iter().map(quota_text::diff).collect();
-        figure::print(shown.join("\n\n"))?;
+        figure::print(&shown)?;
+    } else if asks(change) && !change.dry_run {
+        // Who is asked sees what for; what programs read stays JSON.
+        eprintln!("{shown}");
     }
     let changes_nothing = planned.iter().all(|diff| diff.to_version.is_none());
     if change.dry_run || changes_nothing {

@@ -98,7 +98,10 @@ pub(super) fn lines(changes: &[FieldChange], rate: u64) -> String {
         let (old, new) = (value(change, &change.old, before), value(change, &change.new, rate));
         format!("  {:<width$}  {old} → {new}", name(&change.field))
     };
-    changes.iter().map(line).collect::<Vec<_>>().join("\n")
+    match changes.is_empty() {
+        true => "  nothing differs".to_owned(),
+        false => changes.iter().map(line).collect::<Vec<_>>().join("\n"),
+    }
 }
 
 fn one_line(changes: &[FieldChange], rate: u64) -> String {
@@ -155,6 +158,8 @@ fn value(change: &FieldChange, value: &Value, rate: u64) -> String {
     match (change.field.as_str(), value) {
         ("boost_until_ms", Value::Number(ms)) => figure::time(ms.as_u64().unwrap_or(0)),
         ("boost_until_ms" | "cap", Value::Null) => "none".to_owned(),
+        // What is not limited has no rate.
+        ("rate", Value::Number(units)) if units.as_u64() == Some(0) => "none".to_owned(),
         ("burst", Value::Null) => format!("{USUAL_BURST_SECONDS} s of the rate"),
         ("burst", Value::Number(units)) => {
             let units = units.as_u64().unwrap_or(0);
@@ -266,6 +271,10 @@ mod tests {
             "  units/s  1,000 → 2,500\n  burst    300 s of the rate → 2,500 (1 s)\n  shadow   off → on"
         );
         assert_eq!(one_line(&changes(Some(&old), &old), 1000), "-");
+        assert_eq!(lines(&changes(Some(&old), &old), 1000), "  nothing differs");
+        let unlimited = version(9, QuotaTerms::of(QuotaMode::Unlimited, 0));
+        let removed = lines(&changes(Some(&old), &unlimited), 0);
+        assert_eq!(removed, "  units/s  1,000 → none\n  mode     provisioned → unlimited");
         let back = lines(&changes(Some(&new), &old), 1000);
         assert!(back.contains("2,500 (1 s) → 300 s of the rate"), "{back}");
     }

@@ -16,7 +16,7 @@ use crate::cli::OutputFormat;
 /// How often a live display is renewed: proxies count by the second.
 const REFRESH: Duration = Duration::from_secs(1);
 /// Clears the terminal and goes to its top left.
-const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
+const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// The whole fleet's traffic, as `-o json` prints it.
 #[derive(Debug, Serialize)]
