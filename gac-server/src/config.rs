@@ -65,6 +65,12 @@ const fn default_membership_ms() -> u64 {
     120_000
 }
 
+/// A proxy gives up a lease that nothing renewed a minute after it ended (and looks once a second): only then
+/// may it be forgotten.
+const GIVEN_UP_MS: u64 = 62_000;
+/// A proxy that has not used a bucket for 12 minutes counts anew when it does: its share must be forgotten.
+const MAX_MEMBERSHIP_MS: u64 = 600_000;
+
 /// Why a configuration cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -77,7 +83,7 @@ pub enum ConfigError {
     )]
     Intervals,
     /// A proxy would be forgotten while it may still use its lease.
-    #[error("`membership_ms` must be at least twice `ttl_ms`")]
+    #[error("`membership_ms` must be at least `ttl_ms` and {GIVEN_UP_MS}, and at most {MAX_MEMBERSHIP_MS}")]
     Membership,
     /// A name that nobody can connect to.
     #[error("`advertise` and the entries of `ring` must be `host:port`")]
@@ -115,7 +121,9 @@ impl Config {
         {
             return Err(ConfigError::Intervals);
         }
-        if self.membership_ms / 2 < self.ttl_ms {
+        if self.membership_ms > MAX_MEMBERSHIP_MS
+            || self.membership_ms < self.ttl_ms.saturating_add(GIVEN_UP_MS)
+        {
             return Err(ConfigError::Membership);
         }
         if !self.ring.iter().chain(&self.advertise).all(|address| is_host_and_port(address)) {
@@ -148,10 +156,10 @@ mod tests {
         let config = Config::new(SocketAddr::from(([127, 0, 0, 1], 0)), Vec::new());
         assert_eq!(config.validate(), Ok(()));
         assert_eq!(Config { ttl_ms: 9_000, ..config.clone() }.validate(), Err(ConfigError::Intervals));
-        assert_eq!(
-            Config { membership_ms: 15_000, ..config.clone() }.validate(),
-            Err(ConfigError::Membership)
-        );
+        for membership_ms in [15_000, 71_000, 3_600_000] {
+            let unsafe_config = Config { membership_ms, ..config.clone() };
+            assert_eq!(unsafe_config.validate(), Err(ConfigError::Membership), "{membership_ms}");
+        }
         assert_eq!(Config { expected_proxies: 0, ..config }.validate(), Err(ConfigError::NoProxies));
     }
 

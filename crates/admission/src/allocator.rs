@@ -130,7 +130,7 @@ pub enum Answer {
     Stale,
     /// Nothing: too few of the fleet follow this server.
     Frozen,
-    /// Nothing: there are too many buckets.
+    /// Nothing: there are too many buckets, or proxies.
     Full,
 }
 
@@ -261,6 +261,9 @@ impl Allocator {
 
     /// Answers one entry of a report.
     pub fn on_report(&mut self, header: &ReportHeader, entry: &ReportEntry, now: Timestamp) -> Answer {
+        if !self.roster.has_room_for(header.proxy) {
+            return Answer::Full;
+        }
         let (entry, first_tokens) = self.with_share_quota(entry_within_reason(entry), now);
         let position = match self.buckets.position(entry.bucket) {
             Some(position) => position,

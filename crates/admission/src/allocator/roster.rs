@@ -50,8 +50,6 @@ pub(super) struct Roster {
     missing: u32,
     missing_until: Timestamp,
     live: u32,
-    /// Members whose leases may not have ended.
-    recent: u32,
     lease_ends: Duration,
     /// Learned from the fleet at least once, and so knows it.
     knows_fleet: bool,
@@ -77,7 +75,6 @@ impl Roster {
             missing: 0,
             missing_until: Timestamp::from_nanos(0),
             live: 0,
-            recent: 0,
             lease_ends,
             knows_fleet: false,
             lost: 0,
@@ -117,7 +114,6 @@ impl Roster {
         let member = Member { heard_at: now, ring: header.ring, followed_at: now, lost: false };
         self.members.insert(header.proxy, member);
         self.live += 1;
-        self.recent += 1;
         self.caught_up += u32::from(caught_up);
         self.missing = self.missing.saturating_sub(1);
     }
@@ -147,11 +143,10 @@ impl Roster {
             self.missing = 0;
         }
         self.members.retain(|_, member| now.since(member.heard_at) < membership);
-        (self.live, self.recent, self.lost, self.caught_up) = (0, 0, 0, 0);
+        (self.live, self.lost, self.caught_up) = (0, 0, 0);
         for member in self.members.values_mut() {
             member.lost = now.since(member.followed_at) >= LIVE;
             self.live += u32::from(now.since(member.heard_at) < LIVE);
-            self.recent += u32::from(now.since(member.heard_at) < self.lease_ends);
             self.lost += u32::from(member.lost);
             self.caught_up += u32::from(member.ring >= self.ring);
         }
@@ -170,7 +165,14 @@ impl Roster {
     /// Whether every proxy that may have a lease has reported by this server's ring.
     pub(super) fn has_caught_up(&self) -> bool {
         let known = if self.knows_fleet { 0 } else { self.awaited() };
-        self.caught_up >= known.max(self.recent)
+        // Also whoever has not been heard lately: out of reach of this server only, it may have a lease from
+        // the owner before.
+        self.caught_up >= known.max(self.count())
+    }
+
+    /// Whether `proxy` is a member, or can become one.
+    pub(super) fn has_room_for(&self, proxy: ProxyId) -> bool {
+        self.members.len() < MAX_MEMBERS || self.members.contains_key(&proxy)
     }
 
     /// Proxies that may have a lease: what answers tell, so that the next owner knows for whom to wait. While
@@ -225,7 +227,6 @@ impl Roster {
     fn remove(&mut self, proxy: ProxyId) {
         if let Some(member) = self.members.remove(&proxy) {
             self.live = self.live.saturating_sub(1);
-            self.recent = self.recent.saturating_sub(1);
             self.lost -= u32::from(member.lost);
             self.caught_up = self.caught_up.saturating_sub(u32::from(member.ring >= self.ring));
         }

@@ -199,6 +199,10 @@ proptest! {
                     shared.charge(MilliUnits::new(amount));
                 }
                 Step::Refund(amount) => {
+                    // A refund knows no time: of what it makes overflow, what was earned and not added yet is
+                    // the first or the last.
+                    returned += owned.refill(now);
+                    shared.refill(now);
                     returned += owned.add(MilliUnits::new(amount));
                     shared.refund(MilliUnits::new(amount));
                 }

@@ -88,3 +88,27 @@ fn a_server_that_comes_back_into_the_ring_learns_what_others_leased() {
     new.set_ring(ring(3, &["b:1"]), "b:1", at(200_000));
     shown_is_all_that_is_granted(&mut new, 3, 200_100);
 }
+
+#[test]
+fn a_new_owner_waits_also_for_a_proxy_that_only_the_owner_before_could_hear() {
+    let mut new = Allocator::new(Epoch::new(5), AllocatorConfig::default(), at(0));
+    new.set_ring(ring(1, &["a:1"]), "b:1", at(0));
+    (0..2).for_each(|number| new.hear(&by_ring(number, 1), at(10)));
+    for second in 1..20 {
+        new.hear(&by_ring(0, 1), at(second * 1000));
+        new.expire(at(second * 1000));
+    }
+    new.set_ring(ring(2, &["b:1"]), "b:1", at(20_000));
+    new.hear(&by_ring(0, 2), at(20_100));
+    assert!(new.is_learning(at(20_100)), "the other one may use what it was leased a moment ago");
+    assert!(!new.is_learning(at(40_000)), "but not for ever");
+}
+
+#[test]
+fn proxies_beyond_the_bound_get_nothing_and_take_no_place() {
+    let mut allocator = ready(1);
+    (0..100_000).for_each(|number| allocator.hear(&header(proxy(number), 1), at(0)));
+    let answer = allocator.on_report(&header(proxy(100_000), 1), &entry(quota(100, 1)), at(10));
+    assert_eq!((answer, allocator.bucket_count()), (Answer::Full, 0));
+    allocator.on_report(&header(proxy(99_999), 1), &entry(quota(100, 1)), at(10)).grant().expect("a member");
+}
