@@ -131,6 +131,16 @@ pub(crate) async fn keep_told(
     tasks.wait().await;
 }
 
+/// Whether a server that is to be added is there, and takes the ring.
+pub(crate) async fn answers(server: &str, ring: &gac::Ring) -> bool {
+    let connection = Connection::open(server, ConnectionConfig::named("control-plane"));
+    let answer = connection.call::<PushRing>(ring, DEADLINE).await;
+    if let Err(error) = &answer {
+        debug!(%server, %error, "a server to be added does not answer");
+    }
+    answer.is_ok()
+}
+
 async fn keep_ring_told(
     server: String,
     mut published: watch::Receiver<Option<Arc<Published>>>,

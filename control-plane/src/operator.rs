@@ -8,13 +8,14 @@ use futures_util::future::BoxFuture;
 use wire::clock;
 
 use crate::catalog_store::CatalogStore;
+use crate::gac_servers;
 use crate::leader::{Change, Changed, Refused, Serving, Shared};
 use crate::quota::{
     BoostRequest, EndBoostRequest, QuotaChange, QuotaDiff, QuotaError, QuotaEvent, QuotaHistory, QuotaKind,
     QuotaState, QuotaSubject, RollbackRequest, WatchAnswer,
 };
 use crate::quota_command::{self, QuotaCommand};
-use crate::ring::{RingChange, RingCommand, RingError, RingServer, RingStatus};
+use crate::ring::{self, RingChange, RingCommand, RingError, RingServer, RingStatus};
 use crate::service;
 
 /// The quotas, as one member shows and changes them: see [`crate::Handle::quotas`].
@@ -210,6 +211,17 @@ impl<S: CatalogStore> Operated for Shared<S> {
     fn change_ring(&self, command: RingCommand) -> BoxFuture<'_, Result<RingStatus, RingError>> {
         Box::pin(async move {
             self.ring()?;
+            if let RingCommand::Add(change) = &command {
+                let present = self.serving().and_then(|serving| serving.catalog.ring().cloned());
+                let present = present.ok_or(RingError::Unavailable)?;
+                // What cannot be is refused for what it is.
+                ring::changed(&present, &command, clock::unix_now())?;
+                // Who is not there would own buckets that nobody looks after.
+                if !gac_servers::answers(&change.address, &present.to_wire()).await {
+                    let message = format!("no GAC server answers at {}", change.address);
+                    return Err(RingError::Invalid { field: "address".into(), message });
+                }
+            }
             match service::execute(self, Change::Ring(command)).await {
                 Ok(Ok(_)) => self.ring(),
                 Ok(Err(Refused::Ring(refusal))) => Err(refusal),

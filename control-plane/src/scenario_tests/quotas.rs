@@ -261,6 +261,9 @@ async fn the_ring_begins_as_configured_and_each_server_is_told_of_changes() {
     member.until("both are told", async || first.ring().epoch == 1 && second.ring().epoch == 1).await;
     assert_eq!(first.ring().servers.len(), 2);
 
+    let nobody = member.handle.ring().add(change_of("127.0.0.1:1")).await.unwrap_err();
+    assert!(matches!(&nobody, RingError::Invalid { field, .. } if field == "address"), "{nobody}");
+    assert_eq!(member.handle.ring().get().await.unwrap().epoch, 1);
     member.handle.ring().add(change_of(&spare.address)).await.unwrap();
     member.until("the new one is told", async || spare.ring().epoch == 2).await;
     assert_eq!(spare.ring().servers.len(), 3);

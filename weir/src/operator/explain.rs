@@ -72,7 +72,10 @@ fn in_words(it: &Explanation) -> String {
         },
         format!(
             "Quota     a higher quota of the {} {} have admitted it",
-            it.layer,
+            match it.layer {
+                Layer::Partition | Layer::Node => Layer::Table,
+                quotas => quotas,
+            },
             if it.higher_quota_helps { "would" } else { "would not" }
         ),
         String::new(),
