@@ -49,7 +49,10 @@ impl Allocator {
         for id in moved {
             let bucket = self.buckets.remove(id).expect("it was just seen");
             self.violations = self.violations.plus(bucket.violations);
-            self.moving.insert(id, bucket);
+            // Sums that are still being learned are no sums: the new owner learns them by itself.
+            if self.ownership.is_learned(bucket.acquired) {
+                self.moving.insert(id, bucket);
+            }
         }
         self.settle(now);
     }

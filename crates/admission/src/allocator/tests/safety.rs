@@ -112,3 +112,16 @@ fn proxies_beyond_the_bound_get_nothing_and_take_no_place() {
     assert_eq!((answer, allocator.bucket_count()), (Answer::Full, 0));
     allocator.on_report(&header(proxy(99_999), 1), &entry(quota(100, 1)), at(10)).grant().expect("a member");
 }
+
+#[test]
+fn what_is_still_being_learned_is_not_handed_over() {
+    let config = AllocatorConfig { expected_proxies: 2, ..AllocatorConfig::default() };
+    let mut restarted = Allocator::new(Epoch::new(5), config, at(0));
+    restarted.set_ring(ring(1, &["a:1"]), "a:1", at(0));
+    restarted.on_report(&by_ring(0, 1), &leased_elsewhere(), at(10)).grant().expect("it learns");
+    restarted.hear(&by_ring(0, 1), at(10));
+    // The other proxy was not heard yet: what it uses is in no sum.
+    restarted.set_ring(ring(2, &["b:1"]), "a:1", at(20));
+    assert_eq!(restarted.handovers(10, at(30)).count(), 0);
+    assert!(restarted.is_drained());
+}
