@@ -31,41 +31,7 @@ pub(crate) fn run(options: &Options) -> Findings {
 
     let woken = account.fleet.tables[0].meter.now();
     account.ask(demand_of);
-    // timeline
-    for step in 0..100 {
-        account.fleet.run(Duration::from_millis(100));
-        if step < 40 {
-            for t in [0usize, 1, 2, 5, 8] {
-                let m = &account.fleet.tables[t].meter;
-                let n = m.now();
-                let f = account.claims[t].floor.get() as f64 / 1000.0;
-                let sv = (m.samples[n].admitted - m.samples[n - 10].admitted) as f64 / 100.0;
-                let Some(s) = account.fleet.summary(t) else {
-                    println!("==T {step} t{t} floor {f:.0} served {sv:.0} none");
-                    continue;
-                };
-                println!(
-                    "==T {step} t{t} floor {f:.0} served {sv:.0} R {} B {} pool {} held {} leased {} demand {} {:?} {:?} proxies {} bank {:?}",
-                    s.quota.rate.get(),
-                    s.quota.burst.get(),
-                    s.pool.get(),
-                    s.held.get(),
-                    s.leased.get(),
-                    s.demand.get(),
-                    s.mode,
-                    s.colour,
-                    s.proxies,
-                    account.fleet.servers[0]
-                        .allocator
-                        .as_ref()
-                        .unwrap()
-                        .account(admission::CapacityKind::Read)
-                        .unwrap()
-                        .bank
-                );
-            }
-        }
-    }
+    account.fleet.run(Duration::from_secs(10));
     let at_floor = account.seconds_to_floors(woken);
     findings.figure("a fifth wakes up", "seconds to the floors", at_floor, Must::AtMost(1.0));
     let since = account.fleet.tables[0].meter.now();
@@ -154,61 +120,6 @@ impl Account {
         let off = |(fair, (_, served)): (f64, &(f64, f64))| {
             if fair > 0.0 { (served / fair - 1.0).abs() } else { 0.0 }
         };
-        println!(
-            "==total {:.1} {:?}",
-            flows.iter().map(|f| f.1).sum::<f64>(),
-            self.fleet.servers[0].allocator.as_ref().unwrap().account(admission::CapacityKind::Read)
-        );
-        for (t, fair) in self.max_min().into_iter().enumerate() {
-            let Some(s) = self.fleet.summary(t) else { continue };
-            if (flows[t].1 / fair - 1.0).abs() < 0.02 && t > 4 {
-                continue;
-            }
-            println!(
-                "==t{t} w{} fair {fair:.1} offered {:.1} served {:.1} off {:.2}% R {} B {} pool {} held {} leased {} demand {} adm {} thr {} {:?} {:?}",
-                weight(t),
-                flows[t].0,
-                flows[t].1,
-                (flows[t].1 / fair - 1.0) * 100.0,
-                s.quota.rate.get(),
-                s.quota.burst.get(),
-                s.pool.get(),
-                s.held.get(),
-                s.leased.get(),
-                s.demand.get(),
-                s.admitted.get(),
-                s.throttled.get(),
-                s.mode,
-                s.colour
-            );
-            let shares: Vec<_> = self.fleet.servers[0]
-                .allocator
-                .as_ref()
-                .unwrap()
-                .shares(self.fleet.tables[t].id, self.fleet.now)
-                .collect();
-            if t % 7 == 0 {
-                for p in &self.fleet.proxies {
-                    let l = p.locals[t].as_ref().unwrap();
-                    let Some(sh) = shares.iter().find(|x| x.proxy == p.id) else { continue };
-                    println!(
-                        "==P {:?} asked {:.1} counted {:?} counters {:?} rate {} cap {} level {} share demand {} out {} adm {} thr {} age {:?}",
-                        p.id,
-                        self.demands[t] * self.parts[(p.id.get() as usize - 1 + t) % self.parts.len()],
-                        p.counted[t],
-                        l.bucket.counters(),
-                        l.bucket.rate_at(self.fleet.now).get(),
-                        l.bucket.cap().get(),
-                        l.bucket.level().get(),
-                        sh.demand.get(),
-                        sh.out.get(),
-                        sh.admitted.get(),
-                        sh.throttled.get(),
-                        sh.age
-                    );
-                }
-            }
-        }
         self.max_min().into_iter().zip(&flows).map(off).fold(0.0, f64::max) * 100.0
     }
 
