@@ -95,7 +95,9 @@ impl Fleet {
         let shares = vec![Share::default(); buckets * proxies];
         let mut fleet = Self { owner, level, buckets, proxies, shares, next: 0, now };
         // Until everyone is known, and its demand too.
-        (0..fleet.shares.len() * 3).for_each(|_| drop(fleet.report_next()));
+        for _ in 0..fleet.shares.len() * 3 {
+            fleet.report_next();
+        }
         fleet
     }
 
