@@ -346,8 +346,14 @@ fn colour_from_wire(colour: i32) -> PoolColour {
 mod tests {
     use super::*;
 
-    const HEADER: ReportHeader =
-        ReportHeader { proxy: ProxyId::new(3), session: 4, fleet: 5, ring: Epoch::new(6), leaving: true, session_age: Duration::from_micros(7) };
+    const HEADER: ReportHeader = ReportHeader {
+        proxy: ProxyId::new(3),
+        session: 4,
+        fleet: 5,
+        ring: Epoch::new(6),
+        leaving: true,
+        session_age: Duration::from_micros(7),
+    };
 
     fn entry(n: u64) -> ReportEntry {
         ReportEntry {
