@@ -2,9 +2,7 @@
 
 use std::cmp::Reverse;
 
-use admission::{
-    BucketId, BucketSummary, CapacityKind, Level, Mode, OutagePolicy, PoolColour, Quota, Ring, ShareSummary,
-};
+use admission::{BucketId, BucketSummary, CapacityKind, OutagePolicy, Quota, Ring, ShareSummary};
 use units::Timestamp;
 use wire::proto::gac::InspectRequest;
 
@@ -84,7 +82,7 @@ impl GacService {
             .filter_map(|kind| {
                 let account = self.owner.account_summary(kind)?;
                 Some(AccountStatus {
-                    kind: kind_name(kind).to_owned(),
+                    kind: kind.name().to_owned(),
                     quota: quota_status(account.quota),
                     bank: account.bank.get(),
                     assigned: account.assigned.get(),
@@ -142,14 +140,14 @@ fn bucket_status(
     shares.truncate(MAX_SHOWN);
     BucketStatus {
         bucket: id.get(),
-        level: level_name(id.level()).to_owned(),
+        level: id.level().name().to_owned(),
         number: id.number(),
         name: None,
-        kind: kind_name(id.kind()).to_owned(),
+        kind: id.kind().name().to_owned(),
         quota: quota_status(bucket.quota),
-        mode: mode_name(bucket.mode).to_owned(),
+        mode: bucket.mode.name().to_owned(),
         pool: bucket.pool.get(),
-        colour: colour_name(bucket.colour).to_owned(),
+        colour: bucket.colour.name().to_owned(),
         out: bucket.leased.get(),
         out_ratio: ratio(bucket.leased.get(), bucket.quota.rate.get()),
         held: bucket.held.get(),
@@ -199,37 +197,4 @@ fn quota_status(quota: Quota) -> QuotaStatus {
 
 fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-const fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::Table => "table",
-        Level::AccountShare => "account",
-        Level::Principal => "principal",
-        Level::Index => "index",
-    }
-}
-
-const fn kind_name(kind: CapacityKind) -> &'static str {
-    match kind {
-        CapacityKind::Read => "read",
-        CapacityKind::Write => "write",
-    }
-}
-
-const fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Untracked => "untracked",
-        Mode::Leased => "leased",
-        Mode::Direct => "direct",
-    }
-}
-
-const fn colour_name(colour: PoolColour) -> &'static str {
-    match colour {
-        PoolColour::Unknown => "unknown",
-        PoolColour::Comfortable => "comfortable",
-        PoolColour::Scarce => "scarce",
-        PoolColour::Dry => "dry",
-    }
 }

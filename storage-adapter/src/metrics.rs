@@ -186,7 +186,7 @@ fn throttle_counter(
     (layer, burst): (&'static str, &'static str),
 ) -> Counter {
     let node = node.to_string();
-    counter!(THROTTLED, "layer" => layer, "kind" => kind_name(kind), "burst" => burst, "node" => node)
+    counter!(THROTTLED, "layer" => layer, "kind" => kind.name(), "burst" => burst, "node" => node)
 }
 
 /// What a node's partitions have left of one kind of capacity.
@@ -213,7 +213,7 @@ pub(crate) fn capacity_left(node: NodeId, spare: Spare, partitions: [PartitionsL
     for ((kind, spare), left) in KINDS.into_iter().zip([spare.read, spare.write]).zip(partitions) {
         // A node with the catalog alone counts nothing, and may have a storage node's number.
         let Some((level, banked)) = left.least else { continue };
-        let labels = [("kind", kind_name(kind).to_owned()), ("node", node.to_string())];
+        let labels = [("kind", kind.name().to_owned()), ("node", node.to_string())];
         gauge!(NODE_SPARE, &labels).set(spare.as_units());
         gauge!(PARTITION_LEVEL, &labels).set(level.as_units());
         gauge!(PARTITION_BANKED, &labels).set(banked.as_units());
@@ -224,11 +224,4 @@ pub(crate) fn capacity_left(node: NodeId, spare: Spare, partitions: [PartitionsL
 /// A step of background work had its turn.
 pub(crate) fn background_waited(node: NodeId, waited: Duration) {
     histogram!(BACKGROUND_WAIT, "node" => node.to_string()).record(waited.as_secs_f64());
-}
-
-const fn kind_name(kind: CapacityKind) -> &'static str {
-    match kind {
-        CapacityKind::Read => "read",
-        CapacityKind::Write => "write",
-    }
 }

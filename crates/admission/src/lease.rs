@@ -14,6 +14,17 @@ pub enum CapacityKind {
     Write,
 }
 
+impl CapacityKind {
+    /// What operators and metrics call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+}
+
 /// Whose quota a bucket is for: the levels that a request passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
@@ -26,6 +37,19 @@ pub enum Level {
     Principal,
     /// A secondary index.
     Index,
+}
+
+impl Level {
+    /// What operators call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::AccountShare => "account",
+            Self::Principal => "principal",
+            Self::Index => "index",
+        }
+    }
 }
 
 /// One quota's tokens: a level, a number at that level, and a kind of capacity.
@@ -184,6 +208,19 @@ pub enum PoolColour {
     Dry,
 }
 
+impl PoolColour {
+    /// What operators call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Comfortable => "comfortable",
+            Self::Scarce => "scarce",
+            Self::Dry => "dry",
+        }
+    }
+}
+
 /// How a bucket's tokens reach the proxies; chosen by the owner, per bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Mode {
@@ -195,6 +232,18 @@ pub enum Mode {
     Leased,
     /// Too small to split: the proxy asks for each request's tokens, and remembers "dry until".
     Direct,
+}
+
+impl Mode {
+    /// What operators and metrics call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Untracked => "untracked",
+            Self::Leased => "leased",
+            Self::Direct => "direct",
+        }
+    }
 }
 
 /// What stands above all entries of a proxy's report.

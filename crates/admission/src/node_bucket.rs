@@ -16,6 +16,7 @@ use units::{MilliUnits, MilliUnitsPerSecond, Timestamp};
 
 use crate::lease::CapacityKind;
 use crate::refill_clock::RefillClock;
+use crate::token_bucket::{TokenBucket, signed, unsigned};
 
 /// Seconds of rate that the bucket holds.
 const DEPTH: Duration = Duration::from_secs(1);
@@ -124,7 +125,7 @@ impl NodeBucket {
         side.refill(now);
         match class {
             Class::Allocated | Class::Burst => side.check(class, cost)?,
-            Class::Background => return side.take_background(cost),
+            Class::Background => return side.take_background(cost, now),
         }
         side.charge(cost);
         Ok(())
@@ -182,17 +183,9 @@ struct Side {
     cap: i64,
     level: i64,
     clock: RefillClock,
-    guaranteed: Guaranteed,
-}
-
-/// What is set aside for background work; it may owe, since one step of it may cost more than a second's
-/// worth.
-#[derive(Clone, Debug)]
-struct Guaranteed {
-    rate: MilliUnitsPerSecond,
-    cap: i64,
-    level: i64,
-    clock: RefillClock,
+    /// What is set aside for background work; it may owe, since one step of it may cost more than a
+    /// second's worth.
+    guaranteed: TokenBucket,
 }
 
 impl Side {
@@ -201,19 +194,18 @@ impl Side {
         let guaranteed = MilliUnitsPerSecond::new(set_aside);
         let rest = MilliUnitsPerSecond::new(rate.get() - set_aside);
         let cap = signed(rate.earned_in(DEPTH));
-        let guaranteed_cap = signed(guaranteed.earned_in(DEPTH));
-        let clock = RefillClock::starting(now);
         Self {
             rate: rest,
             cap,
             level: cap,
-            clock,
-            guaranteed: Guaranteed { rate: guaranteed, cap: guaranteed_cap, level: guaranteed_cap, clock },
+            clock: RefillClock::starting(now),
+            guaranteed: TokenBucket::full(guaranteed, guaranteed.earned_in(DEPTH), now),
         }
     }
 
     fn refill(&mut self, now: Timestamp) {
         let earned = self.clock.earn(self.rate, now);
+        // What overflows there is for everyone.
         let unused = self.guaranteed.refill(now);
         self.add(earned + unused);
     }
@@ -249,17 +241,17 @@ impl Side {
     }
 
     /// What customers leave, or else what is set aside. Customers' tokens are never overdrawn.
-    fn take_background(&mut self, cost: MilliUnits) -> Result<(), NodeShortage> {
+    fn take_background(&mut self, cost: MilliUnits, now: Timestamp) -> Result<(), NodeShortage> {
         let wanted = signed(cost).saturating_add(self.floor(Class::Background));
         if self.level >= wanted {
             self.charge(cost);
             return Ok(());
         }
-        let own = self.guaranteed.take(cost);
-        own.map_err(|retry_after| {
+        let own = self.guaranteed.take(cost, now);
+        own.map_err(|own| {
             let left = self.shortage(wanted);
             let never = wanted > self.cap;
-            let retry_after = if never { retry_after } else { retry_after.min(left.retry_after) };
+            let retry_after = if never { own.retry_after } else { own.retry_after.min(left.retry_after) };
             NodeShortage { retry_after, ..left }
         })
     }
@@ -267,37 +259,6 @@ impl Side {
     fn spare(&self) -> MilliUnits {
         unsigned(self.level - self.floor(Class::Burst))
     }
-}
-
-impl Guaranteed {
-    /// Earns; what overflows is for everyone.
-    fn refill(&mut self, now: Timestamp) -> MilliUnits {
-        self.level = self.level.saturating_add(signed(self.clock.earn(self.rate, now)));
-        let overflow = unsigned(self.level - self.cap);
-        self.level = self.level.min(self.cap);
-        overflow
-    }
-
-    /// Takes `cost`, or says when it may.
-    fn take(&mut self, cost: MilliUnits) -> Result<(), Duration> {
-        let wanted = signed(cost).min(self.cap);
-        if self.level < wanted {
-            return Err(self.rate.time_to_earn(unsigned(wanted.saturating_sub(self.level))));
-        }
-        self.level = self.level.saturating_sub(signed(cost));
-        Ok(())
-    }
-}
-
-/// The most tokens that are counted with: far above every limit, far below what could overflow.
-const MAX_TOKENS: i64 = i64::MAX / 8;
-
-pub(crate) fn signed(amount: MilliUnits) -> i64 {
-    i64::try_from(amount.get()).unwrap_or(MAX_TOKENS).min(MAX_TOKENS)
-}
-
-pub(crate) fn unsigned(level: i64) -> MilliUnits {
-    MilliUnits::new(u64::try_from(level).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 
 use units::{MilliUnits, MilliUnitsPerSecond, Timestamp};
 
+use crate::token_bucket::earn;
+
 /// Up to when a rate's tokens have been handed out. It moves forward only as far as whole milli-units
 /// were earned; the rest of one is earned next time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,16 +18,8 @@ impl RefillClock {
 
     /// What `rate` has earned since the last time.
     pub(crate) fn earn(&mut self, rate: MilliUnitsPerSecond, now: Timestamp) -> MilliUnits {
-        if now <= self.0 {
-            return MilliUnits::ZERO;
-        }
-        let earned = rate.earned_in(now.since(self.0));
-        if rate.get() == 0 {
-            self.0 = now;
-        } else {
-            // Rounded up, but no further than `now`.
-            self.0 = self.0 + rate.time_to_earn(earned);
-        }
+        let (earned, up_to) = earn(rate, self.0, now);
+        self.0 = up_to;
         earned
     }
 }

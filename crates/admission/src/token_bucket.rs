@@ -40,18 +40,18 @@ pub fn local_depth(rate: MilliUnitsPerSecond) -> MilliUnits {
     rate.earned_in(DEPTH).max(MIN_DEPTH)
 }
 
-fn signed(amount: MilliUnits) -> i64 {
+pub(crate) fn signed(amount: MilliUnits) -> i64 {
     i64::try_from(amount.get()).unwrap_or(MAX_LEVEL).min(MAX_LEVEL)
 }
 
-fn unsigned(level: i64) -> MilliUnits {
+pub(crate) fn unsigned(level: i64) -> MilliUnits {
     MilliUnits::new(u64::try_from(level).unwrap_or(0))
 }
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// What `rate` earns from `from` to `until`, and the time up to which that is exact.
-fn earn(rate: MilliUnitsPerSecond, from: Timestamp, until: Timestamp) -> (MilliUnits, Timestamp) {
+pub(crate) fn earn(rate: MilliUnitsPerSecond, from: Timestamp, until: Timestamp) -> (MilliUnits, Timestamp) {
     let elapsed = until.as_nanos().saturating_sub(from.as_nanos());
     if rate.get() == 0 || elapsed == 0 {
         return (MilliUnits::ZERO, until.max(from));
@@ -532,7 +532,7 @@ impl AtomicTokenBucket {
         if left > 0 || rate == 0 {
             return shortage(level, wanted, MilliUnitsPerSecond::new(left));
         }
-        // All of it repays, for now.
+        // The whole rate repays: nothing can be taken before the debt is gone.
         let missing = unsigned(wanted.saturating_sub(level));
         let retry_after = MilliUnitsPerSecond::new(rate).time_to_earn(missing + self.debt());
         Shortage { missing, retry_after }

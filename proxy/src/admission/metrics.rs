@@ -6,7 +6,6 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use units::MilliUnits;
 
 use super::explanation::{Cause, Layer};
-use super::verdict::mode_name;
 use crate::metrics as names;
 
 /// The modes, in the order of [`AdmissionMetrics::modes`].
@@ -64,7 +63,7 @@ impl AdmissionMetrics {
             grants_ignored: counter!(names::GRANTS, "result" => "ignored"),
             not_owned: counter!(names::GRANTS, "result" => "not_owned"),
             buckets: gauge!(names::BUCKETS),
-            modes: MODES.map(|mode| gauge!(names::MODE_BUCKETS, "mode" => mode_name(mode))),
+            modes: MODES.map(|mode| gauge!(names::MODE_BUCKETS, "mode" => mode.name())),
             waiting: gauge!(names::WAITING),
             ring_epoch: gauge!(names::RING_EPOCH),
             fleet: gauge!(names::FLEET),

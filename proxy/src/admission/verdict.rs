@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::admission::{BurstState, CapacityKind, Mode, PoolColour, StorageRefusal};
+use ::admission::{BurstState, CapacityKind, PoolColour, StorageRefusal};
 use units::{MilliUnits, MilliUnitsPerSecond, Timestamp, UnixMillis};
 
 use super::explanation::{Capacity, Cause, Explanation, HotKeyCheck, Layer, LevelCheck, PartitionCheck};
@@ -156,8 +156,8 @@ impl LevelRecord {
             leased_rate: units_per_second(self.rate),
             lease_age_ms: self.lease_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
             lease_expired: self.lease_expired,
-            mode: mode_name(self.mode).to_owned(),
-            pool: colour_name(self.pool).to_owned(),
+            mode: self.mode.name().to_owned(),
+            pool: self.pool.name().to_owned(),
         }
     }
 }
@@ -184,23 +184,6 @@ pub(super) const fn capacity(kind: CapacityKind) -> Capacity {
     match kind {
         CapacityKind::Read => Capacity::Read,
         CapacityKind::Write => Capacity::Write,
-    }
-}
-
-pub(super) const fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Untracked => "untracked",
-        Mode::Leased => "leased",
-        Mode::Direct => "direct",
-    }
-}
-
-const fn colour_name(colour: PoolColour) -> &'static str {
-    match colour {
-        PoolColour::Unknown => "unknown",
-        PoolColour::Comfortable => "comfortable",
-        PoolColour::Scarce => "scarce",
-        PoolColour::Dry => "dry",
     }
 }
 

@@ -1,5 +1,8 @@
 //! One bucket at its owner: the pool, and each proxy's share of rate and tokens.
 
+mod grant;
+mod untracked;
+
 use std::time::Duration;
 
 use units::{Epoch, MilliUnits, MilliUnitsPerSecond, Timestamp};
@@ -9,35 +12,15 @@ use super::roster::{FleetView, Roster};
 use super::shares::{Share, Shares, Standing};
 use super::summary::Violations;
 use super::{AllocatorConfig, MAX_AMOUNT};
-use crate::allowance::{Allowance, WIDE_TTL};
-use crate::lease::{Grant, GrantNumber, Mode, OutagePolicy, PoolColour, Quota, ReportEntry, ReportHeader};
+use crate::lease::{Grant, GrantNumber, Mode, Quota, ReportEntry, ReportHeader};
 use crate::token_bucket::{TokenBucket, local_depth};
+use grant::LONGEST_INTERVAL;
 
-/// Below the quota, a proxy is leased its demand and so much more, in percent.
-const HEADROOM_PERCENT: u64 = 103;
-/// Above it, so much of the quota, in thousandths, is shared equally: nobody is starved of a first token.
-const FLOOR_PERMILLE: u64 = 5;
-/// When a raise waits for others' acknowledgements, ask again soon.
-const WAITING_INTERVAL: Duration = Duration::from_millis(200);
-/// A newcomer's demand is not known yet.
-const NEWCOMER_INTERVAL: Duration = Duration::from_millis(500);
-/// Grants after which a proxy is no newcomer.
-const NEWCOMER_GRANTS: u8 = 3;
-/// Reports of an unchanged rate after which a proxy may report less often.
-const STEADY_REPORTS: u8 = 3;
-/// The longest time between reports.
-const LONGEST_INTERVAL: Duration = Duration::from_secs(30);
-/// With fewer tokens than this per proxy and interval a rate is too small to split …
-const DIRECT_BELOW: u64 = 4_000;
-/// … and with more than this it is not any more.
-const LEASED_ABOVE: u64 = 8_000;
 /// Proxies that reported within this use the bucket.
 const USES: Duration = Duration::from_secs(10);
 /// A share whose proxy became untracked is dropped once it has been quiet for so long: a report that was
 /// overtaken must not bring it back.
 const UNTRACKED_AFTER: Duration = Duration::from_secs(5);
-/// A request's worth of tokens.
-const ONE_UNIT: u64 = 1_000;
 
 /// A bucket's pool, shares, and running sums over the shares.
 #[derive(Debug)]
@@ -116,13 +99,6 @@ impl WindowMeter {
         self.rise = self.rise.saturating_sub(earned).saturating_add(admitted.get());
         self.worst = self.worst.max(self.rise);
     }
-}
-
-/// What is kept for proxies that are not tracked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Reserve {
-    pub(super) rate: u64,
-    pub(super) tokens: u64,
 }
 
 /// What of the server matters to one report's answer.
@@ -395,286 +371,6 @@ impl Bucket {
         }
     }
 
-    /// Decides on rate and tokens. `self.sums` are those of the other proxies.
-    fn grant(
-        &mut self,
-        share: &mut Share,
-        entry: &ReportEntry,
-        sampled: bool,
-        is_new: bool,
-        context: &Context<'_>,
-    ) -> Grant {
-        let proxies = self.shares.len() as u64 + u64::from(is_new);
-        self.choose_mode(context);
-        let reserve = if context.learning { 0 } else { self.reserve_beside(is_new, context).rate };
-        // What silent proxies may use is not there to be divided.
-        let usable = self.quota.rate.get().saturating_sub(reserve).saturating_sub(self.sums.silent);
-        if !context.learning && self.may_untrack(share, usable, context) {
-            return self.untrack(share, entry, context);
-        }
-        let target = match (context.learning, self.direct, sampled) {
-            (true, _, _) => self.shown_rate(entry, context),
-            (false, true, _) => 0,
-            (false, false, true) => self.target_rate(share, usable, proxies),
-            (false, false, false) => share.granted_rate.get().min(usable),
-        };
-        // I4: a raise comes only out of what nobody may be using.
-        let free = usable.saturating_sub(self.sums.out - self.sums.silent);
-        // What it may be using already is no raise, also while the others still have to come down.
-        let rate = target.min(free.max(share.out.get()));
-        self.violations.raises += u64::from(!raise_is_covered(share.out.get(), rate, free));
-        share.out = MilliUnitsPerSecond::new(share.out.get().max(rate));
-        share.granted_rate = MilliUnitsPerSecond::new(rate);
-        share.granted_safe_rate = self.safe_rate(rate, context);
-        share.safe_rate = share.safe_rate.max(share.granted_safe_rate);
-        share.standing = Standing::Active;
-        let pool = self.colour(share.need);
-        let tokens = if context.learning {
-            MilliUnits::ZERO
-        } else if self.direct {
-            self.direct_tokens(share, entry)
-        } else {
-            self.tokens(share, entry.held, pool, proxies)
-        };
-        let cap = self.cap(share, entry.held, tokens, pool, context.learning);
-        self.number_and_charge(share, cap, tokens, context);
-        let missing = share.need.saturating_sub(tokens);
-        Grant {
-            bucket: entry.bucket,
-            number: GrantNumber { epoch: self.epoch, sequence: share.sequence },
-            rate: share.granted_rate,
-            tokens,
-            cap,
-            next_report: self.next_report(share, pool, target > rate || context.learning, context.config),
-            ttl: context.config.ttl,
-            safe_rate: self.told_safe_rate(share),
-            pool,
-            mode: if self.direct && !context.learning { Mode::Direct } else { Mode::Leased },
-            dry_for: if self.direct && !context.learning {
-                self.dry_for(missing, reserve)
-            } else {
-                Duration::ZERO
-            },
-            quota: self.quota,
-        }
-    }
-
-    /// While learning: what the proxy shows, or its part of that once somebody who should have been heard
-    /// may go to its safe rate.
-    fn shown_rate(&self, entry: &ReportEntry, context: &Context<'_>) -> u64 {
-        let shown = entry.rate_in_use.get();
-        let usable = self.quota.rate.get().saturating_sub(self.reserve(context).rate);
-        let all = self.sums.out + shown;
-        if context.fleet.lost == 0 || all <= usable {
-            return shown;
-        }
-        let part = u128::from(shown) * u128::from(usable) / u128::from(all);
-        u64::try_from(part).expect("no more than what is shown")
-    }
-
-    fn number_and_charge(
-        &mut self,
-        share: &mut Share,
-        cap: MilliUnits,
-        tokens: MilliUnits,
-        context: &Context<'_>,
-    ) {
-        // What is given may be held beside what an unacknowledged grant allowed.
-        share.hold = share.hold.max(cap);
-        share.granted_cap = cap;
-        share.sequence = context.sequence;
-        share.grants = share.grants.saturating_add(1);
-        self.pool.charge(tokens);
-    }
-
-    /// Too small to split, or not any more: with some room between the two.
-    fn choose_mode(&mut self, context: &Context<'_>) {
-        let per_interval = self.quota.rate.earned_in(context.config.contended_interval).get();
-        let each = per_interval / u64::from(self.users.max(1));
-        self.direct = each < if self.direct { LEASED_ABOVE } else { DIRECT_BELOW };
-    }
-
-    /// What the fleet falls back to: never more than R together.
-    fn safe_rate(&self, rate: u64, context: &Context<'_>) -> MilliUnitsPerSecond {
-        let part = self.quota.rate.get() / u64::from(context.fleet.safe_parts);
-        let counts = match self.quota.outage {
-            // Without a rate, too: an earlier grant may have told it so.
-            OutagePolicy::Strict if self.direct || rate == 0 => part,
-            OutagePolicy::Strict => part.min(rate),
-            OutagePolicy::Static | OutagePolicy::Open => rate,
-        };
-        MilliUnitsPerSecond::new(counts)
-    }
-
-    const fn told_safe_rate(&self, share: &Share) -> MilliUnitsPerSecond {
-        match self.quota.outage {
-            OutagePolicy::Open => MilliUnitsPerSecond::new(MAX_AMOUNT),
-            OutagePolicy::Strict | OutagePolicy::Static => share.granted_safe_rate,
-        }
-    }
-
-    /// Below the quota everyone gets what it wants and a part of what is left; above it, everyone's
-    /// requests are admitted with equal probability.
-    fn target_rate(&self, share: &Share, rate: u64, proxies: u64) -> u64 {
-        let demand = share.demand.get();
-        let all = self.sums.demand.saturating_add(demand);
-        if all <= rate {
-            let spare = (rate - all) / (2 * proxies);
-            // One that may keep it for long is leased not much more than it uses: others may need the rest.
-            let spare = if share.steady >= STEADY_REPORTS { spare.min(demand / 4) } else { spare };
-            return demand.saturating_mul(HEADROOM_PERCENT) / 100 + spare;
-        }
-        let floor = rate * FLOOR_PERMILLE / 1000 / proxies;
-        let rest = u128::from(rate - rate * FLOOR_PERMILLE / 1000);
-        let part = rest * u128::from(demand) / u128::from(all);
-        floor + u64::try_from(part).expect("a part of the quota's rate")
-    }
-
-    pub(super) fn colour(&self, need: MilliUnits) -> PoolColour {
-        let level = self.pool.level().get();
-        let second = self.quota.rate.get();
-        let wanted = self.sums.need.saturating_add(need.get());
-        if level < (second / 100).max(1) {
-            PoolColour::Dry
-        } else if level >= wanted.saturating_mul(2).max(second.min(self.quota.burst.get() / 4)) {
-            PoolColour::Comfortable
-        } else {
-            PoolColour::Scarce
-        }
-    }
-
-    fn tokens(&self, share: &Share, held: MilliUnits, pool: PoolColour, proxies: u64) -> MilliUnits {
-        let level = self.pool.level().get();
-        let need = share.need.get();
-        let give = match pool {
-            PoolColour::Comfortable => {
-                // Also what keeps the proxy ready for a burst: its part of a second's quota.
-                let ready = (self.quota.rate.get() / proxies).saturating_sub(held.get());
-                need.max(ready).min(level / (proxies + 1).min(4))
-            }
-            PoolColour::Scarce | PoolColour::Unknown => {
-                let all = u128::from(self.sums.need.saturating_add(need).max(1));
-                let part = u128::from(level) * u128::from(need) / all;
-                need.min(u64::try_from(part).expect("a part of the level"))
-            }
-            PoolColour::Dry => 0,
-        };
-        // I2: no more than fits beside what the others may hold.
-        let room = self.room_for_hold().saturating_sub(held.get());
-        MilliUnits::new(give.min(room).min(level))
-    }
-
-    /// What requests wait for, or as many whole units of it as there are; and while there is plenty, a
-    /// few more for those that follow.
-    fn direct_tokens(&self, share: &Share, entry: &ReportEntry) -> MilliUnits {
-        let (level, need) = (self.pool.level().get(), share.need.get());
-        let room = self.room_for_hold().saturating_sub(entry.held.get());
-        if need == 0 {
-            return MilliUnits::ZERO;
-        }
-        if level < need {
-            return MilliUnits::new((level - level % ONE_UNIT).min(room));
-        }
-        let more = ((level - need) / (4 * u64::from(self.users.max(1)))).min(DIRECT_BELOW);
-        MilliUnits::new((need + more - more % ONE_UNIT).min(room))
-    }
-
-    /// When the pool will have earned what is missing.
-    fn dry_for(&self, missing: MilliUnits, reserve: u64) -> Duration {
-        if missing == MilliUnits::ZERO {
-            return Duration::ZERO;
-        }
-        let rate = self.quota.rate.get().saturating_sub(reserve).saturating_sub(self.sums.out);
-        let wanted = missing.min(MilliUnits::new(ONE_UNIT.max(self.quota.rate.get() / 4)));
-        let short = wanted.saturating_sub(self.pool.level());
-        // A share's rate may be another one after its account's next division, and a bucket's once earlier
-        // leases are given up.
-        let changes = self.tracked_only || self.sums.out > 0;
-        let longest = if changes { WAITING_INTERVAL } else { WIDE_TTL };
-        MilliUnitsPerSecond::new(rate).time_to_earn(short).min(longest)
-    }
-
-    fn cap(
-        &self,
-        share: &Share,
-        held: MilliUnits,
-        tokens: MilliUnits,
-        pool: PoolColour,
-        learning: bool,
-    ) -> MilliUnits {
-        if self.direct && !learning {
-            return MilliUnits::new((held.min(share.need) + tokens).get().min(self.room_for_hold()));
-        }
-        // While tokens are scarce, what a proxy has no need for goes home.
-        let keeps = if pool == PoolColour::Comfortable { held } else { held.min(share.need) };
-        let wanted = depth_at(share.granted_rate).max(keeps + tokens).get();
-        MilliUnits::new(wanted.min(self.room_for_hold()))
-    }
-
-    fn next_report(
-        &self,
-        share: &Share,
-        pool: PoolColour,
-        waits: bool,
-        config: &AllocatorConfig,
-    ) -> Duration {
-        let demand = self.sums.demand.saturating_add(share.demand.get());
-        let rate = self.quota.rate.get();
-        if self.direct {
-            config.contended_interval
-        } else if waits {
-            WAITING_INTERVAL.min(config.contended_interval)
-        } else if share.grants < NEWCOMER_GRANTS {
-            NEWCOMER_INTERVAL.min(config.contended_interval)
-        } else if demand > rate / 5 * 4 || pool != PoolColour::Comfortable {
-            config.contended_interval
-        } else if share.steady >= STEADY_REPORTS
-            && demand <= rate / 2
-            && share.granted_safe_rate == share.granted_rate
-        {
-            // Its rate stays when the lease runs out, so it need not be renewed in time.
-            let longer = u32::from(share.steady - STEADY_REPORTS + 1).min(6);
-            (config.comfortable_interval * longer).min(LONGEST_INTERVAL)
-        } else {
-            config.comfortable_interval
-        }
-    }
-
-    /// What each proxy that is not tracked may be using.
-    pub(super) fn allowance(&self, context: &Context<'_>) -> Allowance {
-        let base = self.base_allowance(context);
-        if context.now < self.wide_until {
-            let wide = Allowance::wide(self.quota, context.fleet.members);
-            return Allowance { rate: base.rate.max(wide.rate), depth: base.depth.max(wide.depth) };
-        }
-        base
-    }
-
-    fn base_allowance(&self, context: &Context<'_>) -> Allowance {
-        if self.tracked_only {
-            return Allowance::default();
-        }
-        Allowance::base(self.quota, context.config.expected_proxies)
-    }
-
-    pub(super) fn reserve(&self, context: &Context<'_>) -> Reserve {
-        self.reserve_beside(false, context)
-    }
-
-    /// What is kept for the proxies that are not tracked, in O(1).
-    fn reserve_beside(&self, newcomer: bool, context: &Context<'_>) -> Reserve {
-        let tracked = self.shares.len() as u64 + u64::from(newcomer);
-        let untracked = u64::from(context.fleet.members).saturating_sub(tracked);
-        let lost = u64::from(context.fleet.lost).min(untracked);
-        let part = self.allowance(context);
-        let safe = MilliUnitsPerSecond::new(self.quota.rate.get() / u64::from(context.fleet.safe_parts));
-        let safe_depth = if lost == 0 { 0 } else { part.depth.max(local_depth(safe)).get() };
-        Reserve {
-            rate: part.rate.get() * (untracked - lost) + safe.get() * lost,
-            tokens: part.depth.get() * (untracked - lost) + safe_depth * lost,
-        }
-    }
-
     /// I2: tokens that one more proxy may hold.
     fn room_for_hold(&self) -> u64 {
         self.quota.burst.get().saturating_sub(self.sums.hold)
@@ -692,83 +388,6 @@ impl Bucket {
         self.spilled += self.pool.reconfigure(idle, room, context.now);
         self.headroom.note(room.saturating_sub(self.pool.level()).get(), context.now);
     }
-
-    /// Usage is far below the quota: wide allowances for everybody fit beside what is leased.
-    fn is_calm(&self, demand: u64, context: &Context<'_>) -> bool {
-        let rate = self.quota.rate.get();
-        let wide = Allowance::wide(self.quota, context.fleet.members);
-        let untracked = u64::from(context.fleet.members).saturating_sub(self.shares.len() as u64);
-        let fits = self.sums.out + wide.rate.get() * untracked <= rate
-            && self.sums.hold + wide.depth.get() * untracked <= self.quota.burst.get() / 2;
-        let full = self.room_for_hold() / 2;
-        !self.tracked_only
-            && !wide.is_none()
-            && context.fleet.lost == 0
-            && self.sums.demand.saturating_add(demand) <= rate / 4
-            && fits
-            && self.pool.level().get() >= full.min(rate * 5)
-    }
-
-    /// An answer to a proxy that is not tracked, and need not be.
-    fn grant_untracked(&mut self, entry: &ReportEntry, context: &Context<'_>) -> Option<Grant> {
-        let wide = Allowance::wide(self.quota, context.fleet.members);
-        let suffices = entry.need <= wide.depth && entry.rate_in_use <= wide.rate && entry.held <= wide.depth;
-        if context.learning || !suffices || !self.is_calm(wide.rate.get(), context) {
-            return None;
-        }
-        Some(self.wide_grant(entry, wide, context))
-    }
-
-    fn wide_grant(&mut self, entry: &ReportEntry, wide: Allowance, context: &Context<'_>) -> Grant {
-        self.wide_until = context.now + context.config.certainly_ended(WIDE_TTL);
-        // The reserve has grown: the pool makes room for what they may hold.
-        self.balance(context);
-        let tokens = wide.depth.saturating_sub(entry.held).min(MilliUnits::new(self.pool.level().get() / 4));
-        self.pool.charge(tokens);
-        Grant {
-            bucket: entry.bucket,
-            number: GrantNumber { epoch: self.epoch, sequence: context.sequence },
-            rate: wide.rate,
-            tokens,
-            cap: wide.depth,
-            next_report: WIDE_TTL,
-            ttl: WIDE_TTL,
-            safe_rate: Allowance::base(self.quota, context.config.expected_proxies).rate,
-            pool: PoolColour::Comfortable,
-            mode: Mode::Untracked,
-            dry_for: Duration::ZERO,
-            quota: self.quota,
-        }
-    }
-
-    /// A tracked proxy may become untracked: it uses little of what it could have without being tracked.
-    fn may_untrack(&self, share: &Share, usable: u64, context: &Context<'_>) -> bool {
-        let wide = Allowance::wide(self.quota, context.fleet.members);
-        share.grants >= NEWCOMER_GRANTS
-            && share.demand.get() <= wide.rate.get() / 2
-            && share.need == MilliUnits::ZERO
-            && self.sums.out + wide.rate.get() <= usable
-            && self.is_calm(share.demand.get(), context)
-    }
-
-    fn untrack(&mut self, share: &mut Share, entry: &ReportEntry, context: &Context<'_>) -> Grant {
-        let wide = Allowance::wide(self.quota, context.fleet.members);
-        let grant = self.wide_grant(entry, wide, context);
-        share.out = share.out.max(wide.rate);
-        share.granted_rate = wide.rate;
-        share.granted_safe_rate = wide.rate;
-        share.safe_rate = share.safe_rate.max(wide.rate);
-        share.hold = share.hold.max(wide.depth);
-        share.granted_cap = wide.depth;
-        share.sequence = context.sequence;
-        share.standing = Standing::Leaving;
-        grant
-    }
-}
-
-/// I4: a raise comes only out of what is free.
-pub(super) const fn raise_is_covered(before: u64, after: u64, free: u64) -> bool {
-    after <= before || after <= free
 }
 
 /// I5: a silent proxy counts in full until its lease has certainly ended.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use units::{MilliUnits, MilliUnitsPerSecond, Timestamp};
 
-use crate::node_bucket::{signed, unsigned};
 use crate::refill_clock::RefillClock;
+use crate::token_bucket::{signed, unsigned};
 
 /// Seconds of allocation that may be used at once.
 const DEPTH: Duration = Duration::from_secs(1);
