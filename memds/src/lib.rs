@@ -8,6 +8,7 @@
 //! time, so that a push that one of them missed is made good by another.
 
 mod config;
+mod inspection;
 mod metadata;
 mod metrics;
 mod peers;
@@ -16,4 +17,5 @@ mod service;
 mod snapshot;
 
 pub use config::Config;
+pub use inspection::{NodeStatus, PartitionRoute, PeerStatus, Status, TableRoutes};
 pub use server::{Handle, MemdsError, run, start};

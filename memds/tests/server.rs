@@ -117,13 +117,13 @@ impl Server {
     }
 
     async fn push_routes(&self, routes: Vec<Route>) {
-        let push = RoutesPush { node: None, routes, complete: false };
+        let push = RoutesPush { node: None, routes, complete: false, waited_us: 0 };
         self.connection.call::<PushRoutes>(&push, DEADLINE).await.unwrap();
     }
 
     async fn push_node(&self, address: &str, incarnation: u64) {
         let node = Some(Node { id: 1, zone: 0, address: address.into(), incarnation });
-        let push = RoutesPush { node, routes: vec![], complete: true };
+        let push = RoutesPush { node, routes: vec![], complete: true, waited_us: 0 };
         self.connection.call::<PushRoutes>(&push, DEADLINE).await.unwrap();
     }
 

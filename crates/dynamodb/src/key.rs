@@ -155,6 +155,19 @@ impl KeySchema {
         complete.then(|| self.key_item(item))
     }
 
+    /// Where to look for the item, or the items of its partition key, from whatever attributes are known: the
+    /// storage key, or, when the sort key is not among them, where the partition key's items begin. None: the
+    /// partition key is not among them, or the key attributes cannot be a key.
+    #[must_use]
+    pub fn routing_key(&self, attributes: ItemView<'_>, hash_seed: u64) -> Option<StorageKey> {
+        let sort = self.sort.as_ref().and_then(|sort| attributes.get(&sort.name));
+        if self.sort.is_none() || sort.is_some() {
+            return self.storage_key(attributes, hash_seed).ok();
+        }
+        let partition = attribute_of(attributes, &self.partition, Wording::Key).ok()?;
+        self.bounds(partition, None, hash_seed).ok().map(|bounds| bounds.start)
+    }
+
     /// The keys with this partition key whose sort key fulfils `sort`.
     ///
     /// The values' types are the caller's to check (`Query` words its own messages); a value that is no

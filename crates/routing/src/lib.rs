@@ -19,3 +19,4 @@ pub use node_directory::{NodeAddress, NodeDirectory};
 pub use partition_map::PartitionMap;
 pub use route::{KeyRange, Learned, Member, MemberKind, Route, RouteVersion};
 pub use route_cache::RouteCache;
+pub use route_entry::RouteEntry;

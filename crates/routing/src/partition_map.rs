@@ -3,6 +3,7 @@
 use units::TableId;
 
 use crate::perkle::PerkleTree;
+use crate::route_entry::RouteEntry;
 use crate::{Learned, Route, route_entry};
 
 /// Every route that is known, of every table. Clones share what did not change since, so a writer changes
@@ -17,6 +18,18 @@ impl PartitionMap {
     #[must_use]
     pub fn holder(&self, table: TableId, key: &[u8]) -> Option<Route> {
         self.floor(table, key).filter(|route| route.holds(key))
+    }
+
+    /// The entry of the partition of `table` that holds `key`, to be sent as it is. `found` is working memory.
+    pub fn holder_entry<'a>(
+        &'a self,
+        table: TableId,
+        key: &[u8],
+        found: &'a mut Vec<u8>,
+    ) -> Option<RouteEntry<'a>> {
+        let value = self.tree.floor(&route_entry::key(table, key), found)?;
+        let entry = RouteEntry { start: found.get(8..)?, value };
+        (route_entry::table(found) == table && entry.route(table)?.holds(key)).then_some(entry)
     }
 
     /// The route of `table` with the greatest range start that is not past `key`.

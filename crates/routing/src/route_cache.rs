@@ -8,6 +8,7 @@ use foldhash::fast::FixedState;
 use units::TableId;
 
 use crate::range_list::RangeList;
+use crate::route_entry::RouteEntry;
 use crate::{Learned, Route};
 
 /// A bounded cache of routes, shared by all requests of a proxy. Lookups hold a shard's read lock for a
@@ -84,6 +85,19 @@ impl RouteCache {
             self.evict();
         }
         learned
+    }
+
+    /// Takes a route that MemDS sent in; none: it is malformed.
+    pub fn learn_entry(&self, table: TableId, entry: RouteEntry<'_>) -> Option<Learned> {
+        entry.route(table).filter(Route::is_valid).map(|route| self.learn(Arc::new(route)))
+    }
+
+    /// Forgets everything; how many routes that were.
+    pub fn clear(&self) -> usize {
+        let tables: Vec<TableId> = self.tables.iter().map(|table| *table.key()).collect();
+        let before = self.len();
+        tables.into_iter().for_each(|table| self.forget_table(table));
+        before
     }
 
     /// Forgets what is cached of `table`.

@@ -24,6 +24,23 @@ struct Entry<'a> {
     members: Vec<(u64, u8, bool)>,
 }
 
+/// One route as the map keeps it and as MemDS sends it: read only where it is news.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteEntry<'a> {
+    /// Start of the partition's range.
+    pub start: &'a [u8],
+    /// Everything else, as this module writes it.
+    pub value: &'a [u8],
+}
+
+impl RouteEntry<'_> {
+    /// The route, of this table; none: the entry is malformed.
+    #[must_use]
+    pub fn route(&self, table: TableId) -> Option<Route> {
+        route(&key(table, self.start), self.value)
+    }
+}
+
 /// The key of the route that holds the beginning of `range_start`.
 pub(crate) fn key(table: TableId, range_start: &[u8]) -> Vec<u8> {
     [&table.get().to_be_bytes(), range_start].concat()

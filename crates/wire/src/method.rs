@@ -73,6 +73,9 @@ methods! {
     /// MemDS → MemDS: the catalog, for one that starts.
     FetchCatalog = 15: routing::CatalogRequest => routing::CatalogPage;
 
+    /// Proxy → MemDS: the lookups of many requests.
+    LookUp = 16: routing::LookupBatch => routing::LookupAnswers;
+
     /// Proxy → GAC: a report, answered by grants.
     Report = 20: gac::Report => gac::Grants;
     /// Control plane → GAC: quotas that changed, or all.

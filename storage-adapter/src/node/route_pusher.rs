@@ -58,6 +58,7 @@ async fn push(shared: &Shared, address: &str, connection: &mut Connection, since
         }),
         routes: wanted.map(|hosted| wire_form::route(&hosted.route())).collect(),
         complete: since.is_none(),
+        waited_us: 0,
     };
     match connection.call::<PushRoutes>(&message, DEADLINE).await {
         Ok(_acknowledged) => true,

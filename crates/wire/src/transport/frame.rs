@@ -95,7 +95,7 @@ impl Outbox {
                 messages.push(message);
             }
         }
-        (!messages.is_empty()).then_some(Frame { messages })
+        (!messages.is_empty()).then_some(Frame { messages, sent_us: 0 })
     }
 }
 

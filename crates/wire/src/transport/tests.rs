@@ -427,7 +427,7 @@ fn request(id: u64, deadline_us: u64) -> Message {
 }
 
 fn frame<const N: usize>(messages: [Message; N]) -> Frame {
-    Frame { messages: messages.to_vec() }
+    Frame { messages: messages.to_vec(), sent_us: 0 }
 }
 
 async fn raw_stream(address: &str) -> (mpsc::Sender<Frame>, tonic::Streaming<Frame>) {
