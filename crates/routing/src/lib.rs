@@ -4,7 +4,10 @@
 //! back to an older version ([`Route::supersedes`] is the only rule); a cache that lost everything
 //! answers nothing wrong, it only knows less.
 
+mod budget;
 mod comparison;
+mod gray;
+mod latency_window;
 mod node_directory;
 mod partition_map;
 pub mod perkle;
@@ -14,7 +17,10 @@ mod route;
 mod route_cache;
 mod route_entry;
 
+pub use budget::Budget;
 pub use comparison::{Answer, Comparison, Findings, Question};
+pub use gray::{GRAY_QUANTILE, is_gray};
+pub use latency_window::LatencyWindow;
 pub use node_directory::{NodeAddress, NodeDirectory};
 pub use partition_map::PartitionMap;
 pub use route::{KeyRange, Learned, Member, MemberKind, Route, RouteVersion};
