@@ -89,11 +89,15 @@ pub(crate) enum Command {
     ///
     /// Two proxies, two GAC servers, two MemDS servers, three storage nodes in three zones, three
     /// control-plane members. Without a subcommand it starts the fleet in the foreground; the
-    /// subcommands talk to the fleet that runs from the same --dir.
+    /// subcommands talk to the fleet that runs from the same --dir. An environment variable
+    /// `WEIR_<TIER>_<FIELD>` sets a field of all configurations of a tier (WEIR_PROXY_CACHED_ROUTES=1000).
     #[command(after_help = "Examples:\n  \
         weir cluster                             start the fleet (Ctrl-C stops all of it)\n  \
         weir cluster status                      who runs, where it listens\n  \
         weir cluster kill storage-1              kill -9 one process\n  \
+        weir cluster pause memds-1               freeze one: connected, and silent (SIGSTOP)\n  \
+        weir cluster slow memds-1 --ms 40        let it run for 10 ms after every 40\n  \
+        weir cluster resume memds-1              end that\n  \
         weir cluster wipe storage-1              delete a stopped node's data\n  \
         weir cluster start storage-1             start it again\n  \
         weir cluster add gac                     start one more GAC server\n  \
@@ -180,6 +184,10 @@ pub(crate) struct ClusterArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
     pub gac: Option<u8>,
 
+    /// Number of MemDS servers. Default: as at the last start from --dir; 2 at the first.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub memds: Option<u8>,
+
     /// Access key to accept. Default: one made at the first start.
     #[arg(long, env = "WEIR_ACCESS_KEY", value_name = "KEY", requires = "secret_key")]
     pub access_key: Option<String>,
@@ -220,6 +228,24 @@ pub(crate) enum ClusterCommand {
     /// Kill one process at once (SIGKILL), as a crash would.
     Kill {
         /// Name as `weir cluster status` shows it, such as storage-1.
+        node: String,
+    },
+    /// Freeze one process (SIGSTOP): its connections stay open, and nothing is answered, until `resume`.
+    Pause {
+        /// Name as `weir cluster status` shows it, such as memds-1.
+        node: String,
+    },
+    /// Make one process slow: it stands still most of the time, until `resume`.
+    Slow {
+        /// Name as `weir cluster status` shows it, such as memds-1.
+        node: String,
+        /// How long it stands still at a time, in milliseconds. It runs for 10 ms in between.
+        #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        ms: u64,
+    },
+    /// Let a paused or slowed process run again.
+    Resume {
+        /// Name as `weir cluster status` shows it, such as memds-1.
         node: String,
     },
     /// Start a process that is not running.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
+use super::process::State;
 use crate::cli::GrowingTier;
 
 /// A graceful stop of the fleet may take this long.
@@ -19,6 +20,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 pub(super) enum Request {
     Status,
     Kill { node: String },
+    Pause { node: String },
+    Slow { node: String, pause_ms: u64 },
+    Resume { node: String },
     Start { node: String },
     Wipe { node: String },
     Add { tier: GrowingTier },
@@ -39,8 +43,8 @@ pub(super) enum Answer {
 pub(crate) struct StatusRow {
     /// Such as `storage-1`.
     pub name: String,
-    /// `running` or `stopped`.
-    pub state: String,
+    /// What it does.
+    pub state: State,
     /// Its process id, while it runs.
     pub pid: Option<u32>,
     /// Where it serves.

@@ -12,11 +12,10 @@ use crate::cli::{ClusterArgs, GrowingTier};
 use crate::credentials::KeyPair;
 use crate::operator_token::OperatorToken;
 
-/// Proxies and GAC servers that a fleet starts with unless told otherwise.
+/// Proxies, GAC and MemDS servers that a fleet starts with unless told otherwise.
 const USUALLY: u8 = 2;
-/// Proxies, or GAC servers, at most: they share one machine.
+/// Proxies, or GAC or MemDS servers, at most: they share one machine.
 const MOST: u8 = 16;
-const MEMDS_SERVERS: usize = 2;
 const ZONES: usize = 3;
 
 /// One process of the fleet.
@@ -53,8 +52,15 @@ pub(super) struct Layout {
 struct Sizes {
     proxies: u8,
     gac: u8,
+    #[serde(default = "usually")]
+    memds: u8,
     /// GAC servers that the first ring has: later ones join by `weir gac add`.
     first_ring: u8,
+}
+
+/// Folders of earlier versions say nothing of it.
+const fn usually() -> u8 {
+    USUALLY
 }
 
 /// Ports that were chosen at the first start, by process name: (serves, operators).
@@ -114,7 +120,8 @@ impl Layout {
              Try a failure:\n\n  weir cluster --dir {dir} status\n  weir cluster --dir {dir} kill storage-1\n  \
              weir cluster --dir {dir} start storage-1\n\n\
              See and change quotas:\n\n  weir quota list --dir {dir}\n  weir top --dir {dir}\n  \
-             weir gac status --dir {dir}",
+             weir gac status --dir {dir}\n\n\
+             See where data is:\n\n  weir memds status --dir {dir}\n  weir routes TABLE --dir {dir}",
             self.keys.access_key,
             self.keys.secret_key,
             self.dir.join("logs").display(),
@@ -251,6 +258,7 @@ impl Sizes {
         let sizes = Self {
             proxies: args.proxies.or(known.map(|known| known.proxies)).unwrap_or(USUALLY),
             gac,
+            memds: args.memds.or(known.map(|known| known.memds)).unwrap_or(USUALLY),
             first_ring: known.map_or(gac, |known| known.first_ring).min(gac),
         };
         sizes.keep(dir)?;
@@ -268,7 +276,7 @@ impl Sizes {
 fn names(sizes: Sizes) -> Vec<(String, &'static str)> {
     [
         ("control", ZONES),
-        ("memds", MEMDS_SERVERS),
+        ("memds", usize::from(sizes.memds)),
         ("gac", usize::from(sizes.gac)),
         ("storage", ZONES),
         ("proxy", usize::from(sizes.proxies)),

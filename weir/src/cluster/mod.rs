@@ -2,6 +2,7 @@
 
 mod command_socket;
 mod layout;
+mod process;
 mod supervisor;
 
 use std::path::Path;
@@ -37,6 +38,9 @@ pub(crate) async fn run(args: ClusterArgs, shutdown: CancellationToken) -> anyho
         }
         Some(ClusterCommand::Status { .. }) => Request::Status,
         Some(ClusterCommand::Kill { node }) => Request::Kill { node: node.clone() },
+        Some(ClusterCommand::Pause { node }) => Request::Pause { node: node.clone() },
+        Some(ClusterCommand::Slow { node, ms }) => Request::Slow { node: node.clone(), pause_ms: *ms },
+        Some(ClusterCommand::Resume { node }) => Request::Resume { node: node.clone() },
         Some(ClusterCommand::Start { node }) => Request::Start { node: node.clone() },
         Some(ClusterCommand::Wipe { node }) => Request::Wipe { node: node.clone() },
         Some(ClusterCommand::Add { tier }) => Request::Add { tier: *tier },
@@ -62,7 +66,7 @@ fn table(rows: &[StatusRow]) -> comfy_table::Table {
     table.set_header(["NAME", "STATE", "PID", "LISTENS", "OPERATORS"]);
     for row in rows {
         let pid = row.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-        table.add_row([&row.name, &row.state, &pid, &row.listen, &row.admin]);
+        table.add_row([row.name.as_str(), row.state.name(), &pid, &row.listen, &row.admin]);
     }
     table
 }

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::command_socket::{self, Answer, Request, StatusRow};
 use super::layout::{Layout, ProcessSpec};
+use super::process::{Process, State};
 use crate::cli::GrowingTier;
 
-/// A stopping process that has not ended by then is killed.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// A caller says what it wants within this.
+const ASKED_WITHIN: Duration = Duration::from_secs(10);
 /// The fleet must be ready by then.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How often readiness and ended processes are looked at.
@@ -43,7 +44,7 @@ pub(super) async fn run(layout: Layout, shutdown: CancellationToken) -> anyhow::
 
 struct Fleet {
     layout: Layout,
-    running: BTreeMap<String, Child>,
+    running: BTreeMap<String, Process>,
 }
 
 impl Fleet {
@@ -69,7 +70,7 @@ impl Fleet {
                 () = shutdown.cancelled() => return Ok(()),
             };
             // A caller that says nothing must not hold the fleet up.
-            let Ok(Ok(request)) = timeout(STOP_WITHIN, command_socket::receive(&mut stream)).await else {
+            let Ok(Ok(request)) = timeout(ASKED_WITHIN, command_socket::receive(&mut stream)).await else {
                 continue;
             };
             let stop = matches!(request, Request::Stop);
@@ -93,10 +94,28 @@ impl Fleet {
                 return Ok(Answer::Status { rows: self.rows() });
             }
             Request::Kill { node } => {
-                self.spec(&node)?;
-                let Some(mut child) = self.running.remove(&node) else { bail!("{node} is not running") };
-                child.kill().await.with_context(|| format!("cannot kill {node}"))?;
+                self.running(&node)?;
+                if let Some(process) = self.running.remove(&node) {
+                    process.kill().await.with_context(|| format!("cannot kill {node}"))?;
+                }
                 format!("{node} killed")
+            }
+            Request::Pause { node } => {
+                self.running(&node)?.pause().with_context(|| format!("cannot pause {node}"))?;
+                format!("{node} paused")
+            }
+            Request::Slow { node, pause_ms } => {
+                let pause = Duration::from_millis(pause_ms);
+                self.running(&node)?.slow(pause).with_context(|| format!("cannot slow {node}"))?;
+                format!("{node} slowed: it stands still for {pause_ms} ms at a time")
+            }
+            Request::Resume { node } => {
+                let process = self.running(&node)?;
+                if process.state() == State::Running {
+                    bail!("{node} is neither paused nor slowed");
+                }
+                process.resume().with_context(|| format!("cannot resume {node}"))?;
+                format!("{node} resumed")
             }
             Request::Start { node } => {
                 self.start(&node)?;
@@ -143,6 +162,13 @@ impl Fleet {
         })
     }
 
+    /// The process of that name, which runs, if only slowly.
+    fn running(&mut self, node: &str) -> anyhow::Result<&mut Process> {
+        self.spec(node)?;
+        self.notice_ended();
+        self.running.get_mut(node).with_context(|| format!("{node} is not running"))
+    }
+
     fn start(&mut self, node: &str) -> anyhow::Result<()> {
         self.notice_ended();
         let spec = self.spec(node)?;
@@ -167,7 +193,7 @@ impl Fleet {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {node}"))?;
-        self.running.insert(node.to_owned(), child);
+        self.running.insert(node.to_owned(), Process::new(child));
         Ok(())
     }
 
@@ -196,7 +222,7 @@ impl Fleet {
 
     /// Forgets the processes that have ended on their own.
     fn notice_ended(&mut self) {
-        self.running.retain(|name, child| match child.try_wait() {
+        self.running.retain(|name, process| match process.ended() {
             Ok(None) => true,
             Ok(Some(status)) => {
                 eprintln!("weir cluster: {name} ended: {status}");
@@ -211,11 +237,11 @@ impl Fleet {
 
     fn rows(&self) -> Vec<StatusRow> {
         let row = |(name, spec): (&String, &ProcessSpec)| {
-            let pid = self.running.get(name).and_then(Child::id);
+            let process = self.running.get(name);
             StatusRow {
                 name: name.clone(),
-                state: if pid.is_some() { "running" } else { "stopped" }.to_owned(),
-                pid,
+                state: process.map_or(State::Stopped, Process::state),
+                pid: process.and_then(Process::pid),
                 listen: spec.listen.clone(),
                 admin: spec.admin.clone(),
             }
@@ -235,7 +261,7 @@ impl Fleet {
             let stopping: Vec<_> = names
                 .iter()
                 .filter_map(|name| self.running.remove(name))
-                .map(|child| tokio::spawn(stop(child)))
+                .map(|process| tokio::spawn(process.stop()))
                 .collect();
             for stopped in stopping {
                 if let Err(error) = stopped.await {
@@ -243,21 +269,6 @@ impl Fleet {
                 }
             }
         }
-    }
-}
-
-/// SIGTERM, and SIGKILL to what does not end.
-async fn stop(mut child: Child) {
-    if let Some(pid) =
-        child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw)
-        && let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::TERM)
-    {
-        tracing::debug!(%error, "the process had ended already");
-    }
-    if timeout(STOP_WITHIN, child.wait()).await.is_err()
-        && let Err(error) = child.kill().await
-    {
-        tracing::warn!(%error, "cannot kill a process");
     }
 }
 
