@@ -15,9 +15,11 @@ mod client;
 mod connecting;
 mod connection;
 mod frame;
+mod frame_age;
 mod metrics;
 mod server;
 mod server_stream;
+mod silence;
 
 use std::time::Duration;
 
@@ -106,7 +108,7 @@ pub struct Incoming {
     pub method: u32,
     /// The encoded request.
     pub payload: Bytes,
-    /// Time that the caller had left when it sent it.
+    /// Time that the caller has left: what it had when it sent it, less what its frame waited on the way.
     pub deadline: Duration,
 }
 

@@ -81,18 +81,25 @@ struct Slot {
 pub(super) struct Calls {
     slots: Vec<Slot>,
     free: Vec<u32>,
+    /// Slots whose call has no answer yet.
+    waiting: usize,
     limit: usize,
 }
 
 impl Calls {
     /// A table of at most `limit` calls.
     pub(super) const fn with_limit(limit: usize) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), limit }
+        Self { slots: Vec::new(), free: Vec::new(), waiting: 0, limit }
     }
 
     /// How many have begun and not been taken or dropped.
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+
+    /// How many have no answer yet.
+    pub(super) const fn waiting(&self) -> usize {
+        self.waiting
     }
 
     /// Begins a call; none: the table is full.
@@ -110,6 +117,7 @@ impl Calls {
         slot.generation = slot.generation.wrapping_add(1).max(1);
         slot.expires = expires;
         slot.state = State::Waiting(waiter);
+        self.waiting += 1;
         Some(CallId::new(index, slot.generation))
     }
 
@@ -149,6 +157,7 @@ impl Calls {
     /// Gives a call up. Whether it was still waiting.
     pub(super) fn abandon(&mut self, id: CallId) -> bool {
         let waiting = self.waits_until(id).is_some();
+        self.waiting -= usize::from(waiting);
         self.slots[id.slot()].state = State::Free;
         self.release(id.slot());
         waiting
@@ -177,9 +186,11 @@ impl Calls {
         match std::mem::replace(&mut slot.state, State::Free) {
             State::Waiting(Waiter::Task(waker)) => {
                 slot.state = State::Answered(answer);
+                self.waiting -= 1;
                 Some(Completion::Wake(waker))
             }
             State::Waiting(Waiter::Detached(on_answer)) => {
+                self.waiting -= 1;
                 self.release(index);
                 Some(Completion::Run(on_answer, answer))
             }
@@ -230,6 +241,19 @@ mod tests {
         assert!(calls.complete(first, Err(CallError::Disconnected)).is_some());
         assert_eq!(calls.poll(first, Waker::noop()), Poll::Ready(Err(CallError::Disconnected)));
         assert!(calls.begin(task(), LATER).is_some());
+    }
+
+    #[test]
+    fn a_call_waits_until_its_answer_or_its_end() {
+        let mut calls = Calls::with_limit(3);
+        let ids: Vec<_> = (0..3).map(|_| calls.begin(task(), LATER).expect("three fit")).collect();
+        assert_eq!(calls.waiting(), 3);
+        assert!(calls.complete(ids[0], Ok(Bytes::new())).is_some());
+        assert_eq!((calls.waiting(), calls.len()), (2, 3), "its answer was not taken yet");
+        assert!(!calls.abandon(ids[0]));
+        assert!(calls.abandon(ids[1]));
+        calls.expire(LATER, &Err(CallError::Timeout), |_, _| {});
+        assert_eq!(calls.waiting(), 0);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::calls::{Answer, CallId, Calls, Completion, Waiter};
 use super::connection::ConnectionConfig;
 use super::frame::{MAX_PAYLOAD_BYTES, Outbox};
 use super::metrics::TransportMetrics;
+use super::silence::Silence;
 use super::{CallError, Failure};
 use crate::clock;
 use crate::proto::transport::{Frame, Kind, Message};
@@ -59,6 +60,7 @@ struct State {
     phase: Phase,
     outbox: Outbox,
     calls: Calls,
+    silence: Silence,
     sender: Option<Waker>,
     deadlines_watched: bool,
 }
@@ -78,6 +80,7 @@ impl Client {
             phase: Phase::First,
             outbox: Outbox::default(),
             calls: Calls::with_limit(config.in_flight),
+            silence: Silence::default(),
             sender: None,
             deadlines_watched: false,
         };
@@ -101,6 +104,10 @@ impl Client {
         self.state.lock().calls.len()
     }
 
+    pub(super) fn silent_for(&self, now: Timestamp) -> Option<Duration> {
+        self.state.lock().silence.lasts(now)
+    }
+
     pub(super) fn address(&self) -> &str {
         &self.address
     }
@@ -122,6 +129,7 @@ impl Client {
             self.metrics.queue_full.increment(1);
             return Err(CallError::QueueFull);
         };
+        state.silence.call_began(now);
         let watch = !std::mem::replace(&mut state.deadlines_watched, true);
         let sender = state.send(Message {
             id: id.0,
@@ -171,8 +179,10 @@ impl Client {
 
     /// The caller no longer waits: tells the server, unless the answer is already here.
     pub(super) fn abandon(&self, id: CallId) {
+        let now = clock::now();
         let mut state = self.state.lock();
         let sender = state.calls.abandon(id).then(|| state.send_cancel(id)).flatten();
+        state.note_waiting(now);
         drop(state);
         self.metrics.cancellations.increment(1);
         wake(sender);
@@ -190,6 +200,7 @@ impl Client {
         let answer =
             Err(if state.phase == Phase::First { CallError::NotConnected } else { CallError::Timeout });
         state.calls.expire(now, &answer, |id, completion| ended.push((id, completion)));
+        state.note_waiting(now);
         let mut sender = None;
         for (id, _) in &ended {
             sender = state.send_cancel(*id).or(sender);
@@ -206,6 +217,9 @@ impl Client {
     pub(super) fn came_up(&self) {
         let mut state = self.state.lock();
         state.phase = Phase::Up;
+        // What waited for the stream did not wait for an answer.
+        let waiting = state.calls.waiting() > 0;
+        state.silence.answered(waiting, clock::now());
         let sender = state.sender.take();
         drop(state);
         wake(sender);
@@ -241,6 +255,7 @@ impl Client {
         state.calls.expire(end_of_time, &Err(CallError::Disconnected), |_, completion| {
             completions.push(completion);
         });
+        state.silence.forget();
         drop(state);
         wake(sender);
         if was_up {
@@ -263,10 +278,13 @@ impl Client {
         self.metrics.messages_received.increment(frame.messages.len() as u64);
         let mut completions = Vec::with_capacity(frame.messages.len());
         let mut leaving = false;
+        let mut answered = false;
+        let now = clock::now();
         let mut state = self.state.lock();
         for message in frame.messages {
             match message.kind() {
                 Kind::Response => {
+                    answered = true;
                     let answer = match message.status {
                         0 => Ok(message.payload),
                         status => Err(CallError::Failed(Failure::from_status(status))),
@@ -277,6 +295,10 @@ impl Client {
                 // A server sends nothing else; what a newer one might send is not for us.
                 _ => {}
             }
+        }
+        if answered {
+            let waiting = state.calls.waiting() > 0;
+            state.silence.answered(waiting, now);
         }
         drop(state);
         completions.into_iter().for_each(Completion::run);
@@ -293,6 +315,13 @@ impl State {
         self.sender.take()
     }
 
+    /// Calls have ended without an answer.
+    fn note_waiting(&mut self, now: Timestamp) {
+        if self.calls.waiting() == 0 {
+            self.silence.nothing_waits(now);
+        }
+    }
+
     /// Bounded by the calls that were in flight, so it needs no room in the queue.
     fn send_cancel(&mut self, id: CallId) -> Option<Waker> {
         if self.phase != Phase::Up {
@@ -304,7 +333,7 @@ impl State {
     fn next_frame(&mut self, now: Timestamp) -> Option<Frame> {
         let calls = &self.calls;
         while !self.outbox.is_empty() {
-            let frame = self.outbox.next_frame(|message| {
+            let mut frame = self.outbox.next_frame(|message| {
                 if message.kind() != Kind::Request {
                     return true;
                 }
@@ -314,6 +343,9 @@ impl State {
                 message.deadline_us = u64::try_from(left.as_micros()).unwrap_or(u64::MAX);
                 message.deadline_us > 0
             });
+            if let Some(frame) = &mut frame {
+                frame.sent_us = now.as_nanos() / 1_000;
+            }
             if frame.is_some() {
                 return frame;
             }

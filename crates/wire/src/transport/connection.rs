@@ -9,6 +9,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use units::Timestamp;
 
 use super::CallError;
 use super::calls::{Answer, CallId, Waiter};
@@ -129,6 +130,14 @@ impl Connection {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.client.in_flight()
+    }
+
+    /// How long calls have waited without any answer on the stream: in a server that works it stays near the
+    /// time of one answer. Calls that ended without one count, until an answer comes; time in which nothing
+    /// waited does not. None: nothing is unanswered.
+    #[must_use]
+    pub fn silent_for(&self, now: Timestamp) -> Option<Duration> {
+        self.client.silent_for(now)
     }
 
     /// Resolves when the next stream comes up: what must be told anew after a reconnect waits for this.

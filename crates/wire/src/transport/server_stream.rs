@@ -18,6 +18,7 @@ use tonic::{Status, Streaming};
 use units::Timestamp;
 
 use super::frame::{MAX_PAYLOAD_BYTES, Outbox, ServerLimits};
+use super::frame_age::FrameAge;
 use super::metrics::TransportMetrics;
 use super::{Failure, Incoming, Service};
 use crate::clock;
@@ -213,16 +214,24 @@ pub(super) async fn read_requests(
     stop: CancellationToken,
     kill: CancellationToken,
 ) {
-    let reader = Reader { stream: Arc::clone(&stream), inbound, service };
+    let reader = Reader { stream: Arc::clone(&stream), inbound, service, ages: FrameAge::default() };
     let end = kill.run_until_cancelled(reader.run(stop)).await.unwrap_or(End::Now);
     stream.end(end);
     stream.metrics.disconnects.increment(1);
+}
+
+/// When a frame arrived, and how long it had waited on the way.
+#[derive(Clone, Copy)]
+struct Arrival {
+    at: Timestamp,
+    age: Duration,
 }
 
 struct Reader {
     stream: Arc<ServerStream>,
     inbound: Streaming<Frame>,
     service: Arc<dyn Service>,
+    ages: FrameAge,
 }
 
 impl Reader {
@@ -263,8 +272,9 @@ impl Reader {
         inbound.message().await
     }
 
-    fn receive(&self, frame: Frame, stopping: bool) {
+    fn receive(&mut self, frame: Frame, stopping: bool) {
         let arrived = clock::now();
+        let age = self.ages.of(frame.sent_us, arrived);
         self.stream.metrics.frames_received.increment(1);
         self.stream.metrics.messages_received.increment(frame.messages.len() as u64);
         self.register(&frame);
@@ -272,7 +282,7 @@ impl Reader {
         for message in frame.messages {
             match message.kind() {
                 Kind::Request => {
-                    self.start(message, arrived, now, stopping);
+                    self.start(message, Arrival { at: arrived, age }, now, stopping);
                     now = clock::now();
                 }
                 Kind::Notice => self.notice(message),
@@ -304,9 +314,9 @@ impl Reader {
         self.stream.metrics.cancellations.increment(cancelled);
     }
 
-    fn start(&self, message: Message, arrived: Timestamp, now: Timestamp, stopping: bool) {
-        let deadline = Duration::from_micros(message.deadline_us);
-        let expires = arrived + deadline;
+    fn start(&self, message: Message, arrival: Arrival, now: Timestamp, stopping: bool) {
+        let deadline = Duration::from_micros(message.deadline_us).saturating_sub(arrival.age);
+        let expires = arrival.at + deadline;
         let responder =
             Responder { stream: Arc::clone(&self.stream), id: message.id, expires, answered: false };
         if stopping {

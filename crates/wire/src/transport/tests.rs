@@ -315,6 +315,51 @@ async fn a_request_whose_deadline_has_passed_is_not_started() {
 }
 
 #[tokio::test]
+async fn what_waited_on_the_way_beyond_its_deadline_is_answered_and_not_started() {
+    const NOW_US: u64 = 3_600_000_000;
+    let fixture = start(false).await;
+    let (frames, mut answers) = raw_stream(&fixture.address).await;
+    // The first tells how long a frame takes. The second was sent ten seconds before it, and has waited
+    // for as long in a frozen server's buffers; of its two callers one is still there.
+    frames.send(sent_at(NOW_US, [request(1, 1_000_000)])).await.expect("the stream is up");
+    frames
+        .send(sent_at(NOW_US - 10_000_000, [request(2, 1_000_000), request(3, 60_000_000)]))
+        .await
+        .expect("the stream is up");
+    let mut statuses = Vec::new();
+    while statuses.len() < 3 {
+        let frame = answers.message().await.expect("the stream holds").expect("it answers");
+        statuses.extend(frame.messages.iter().map(|message| (message.id, message.status)));
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [(1, 0), (2, Failure::DeadlineExceeded as u32), (3, 0)]);
+    assert_eq!(fixture.service.calls.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_answers_nothing_is_silent_until_it_answers() {
+    let mut fixture = start(true).await;
+    let mut connection = connect(&fixture);
+    connection.reconnected().await;
+    assert_eq!(connection.silent_for(clock::now()), None);
+    let begun = clock::now();
+    let short = Duration::from_millis(40);
+    // The server holds both: the first times out, the second still waits.
+    assert_eq!(connection.call::<Lookup>(&lookup(1), short).await, Err(CallError::Timeout));
+    let second = tokio::spawn({
+        let connection = connection.clone();
+        async move { connection.call::<Lookup>(&lookup(2), LONG).await }
+    });
+    let _first = fixture.held.recv().await.expect("it was sent");
+    let (_request, responder) = fixture.held.recv().await.expect("it was sent");
+    let silent = connection.silent_for(clock::now()).expect("two are unanswered");
+    assert!(silent >= short && silent <= clock::now().since(begun), "{silent:?}");
+    responder.answer::<Lookup>(&LookupResponse::default());
+    assert!(second.await.expect("it ends").is_ok());
+    assert_eq!(connection.silent_for(clock::now()), None);
+}
+
+#[tokio::test]
 async fn an_undecodable_stream_costs_only_itself() {
     let fixture = start(false).await;
     let connection = connect(&fixture);
@@ -427,7 +472,11 @@ fn request(id: u64, deadline_us: u64) -> Message {
 }
 
 fn frame<const N: usize>(messages: [Message; N]) -> Frame {
-    Frame { messages: messages.to_vec(), sent_us: 0 }
+    sent_at(0, messages)
+}
+
+fn sent_at<const N: usize>(sent_us: u64, messages: [Message; N]) -> Frame {
+    Frame { messages: messages.to_vec(), sent_us }
 }
 
 async fn raw_stream(address: &str) -> (mpsc::Sender<Frame>, tonic::Streaming<Frame>) {
