@@ -29,7 +29,7 @@ impl PartitionMap {
     ) -> Option<RouteEntry<'a>> {
         let value = self.tree.floor(&route_entry::key(table, key), found)?;
         let entry = RouteEntry { start: found.get(8..)?, value };
-        (route_entry::table(found) == table && entry.route(table)?.holds(key)).then_some(entry)
+        (route_entry::table(found) == table && entry.holds(key)).then_some(entry)
     }
 
     /// The route of `table` with the greatest range start that is not past `key`.
