@@ -16,7 +16,7 @@ use crate::config::{Config, ConfigError};
 use crate::control_client::ControlClient;
 use crate::http::Server;
 use crate::request_path::{Deadlines, RequestPath, Tiers};
-use crate::routing::{Routing, RoutingConfig};
+use crate::routing::{Flushed, Routing, RoutingConfig};
 
 /// Why a proxy did not start.
 #[derive(Debug, thiserror::Error)]
@@ -45,10 +45,11 @@ pub struct Handle {
     nodes_followed: JoinHandle<()>,
 }
 
-/// Shows operators what a proxy admits and refuses; outlives it.
+/// Shows operators what a proxy admits and refuses, and flushes its caches; outlives it.
 #[derive(Clone, Debug)]
 pub struct Inspector {
     admission: Admission,
+    routing: Routing,
 }
 
 /// The tiers of a fleet.
@@ -135,7 +136,7 @@ impl Handle {
     /// The same two, for whoever cannot keep the handle.
     #[must_use]
     pub fn inspector(&self) -> Inspector {
-        Inspector { admission: self.admission.clone() }
+        Inspector { admission: self.admission.clone(), routing: self.routing.clone() }
     }
 
     /// Waits until the proxy has stopped: after the shutdown given to [`start`], and its drain.
@@ -159,6 +160,15 @@ impl Inspector {
     #[must_use]
     pub fn top(&self) -> Top {
         self.admission.top()
+    }
+
+    /// Forgets every cached table and route at once; requests wait for MemDS then, and load it no more
+    /// than before.
+    #[must_use]
+    pub fn flush_caches(&self) -> Flushed {
+        let flushed = self.routing.flush();
+        tracing::warn!(?flushed, "an operator flushed the routing caches");
+        flushed
     }
 }
 

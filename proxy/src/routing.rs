@@ -38,6 +38,17 @@ pub struct RoutingConfig {
     pub cached_routes: usize,
 }
 
+/// What was forgotten: how many of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Flushed {
+    /// Table descriptors.
+    pub tables: usize,
+    /// Routes that were ready for use.
+    pub routes: usize,
+    /// Routes of idle tables, kept in few bytes.
+    pub warm: usize,
+}
+
 /// Why there is no table or route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RoutingError {
@@ -199,6 +210,13 @@ impl Routing {
             Err(lookup::Round::NoTable) => Err(RoutingError::NotFound),
             Err(lookup::Round::Nothing) => before.ok_or(RoutingError::Unavailable),
         }
+    }
+
+    /// Forgets every table and route at once: an operators' call, for proof that the metadata tier does
+    /// not feel it. The nodes' addresses stay; they are no cache.
+    #[must_use]
+    pub fn flush(&self) -> Flushed {
+        Flushed { tables: self.inner.tables.clear(), routes: self.inner.routes.clear(), warm: 0 }
     }
 
     /// Where the storage nodes listen, as far as it is known.

@@ -46,6 +46,13 @@ impl TableCache {
         self.by_name.remove_if(name, |_, known| known.id == id.get());
     }
 
+    /// Forgets everything; how many that were.
+    pub(super) fn clear(&self) -> usize {
+        let before = self.by_name.len();
+        self.by_name.clear();
+        before
+    }
+
     fn make_room(&self) {
         if self.by_name.len() < CAPACITY {
             return;

@@ -66,6 +66,22 @@ async fn what_is_cached_outlives_an_outage_of_every_server() {
 }
 
 #[tokio::test]
+async fn a_flush_forgets_tables_and_routes_and_says_how_many() {
+    let stage = Stage::start().await;
+    stage.first.knows(&table("orders", 1), &[route(1)]).await;
+    let routing = stage.routing([stage.first.address(), stage.second.address()]);
+    let table = routing.table("orders", DEADLINE).await.unwrap();
+    routing.route(&table, &key(), DEADLINE).await.unwrap();
+
+    assert_eq!(routing.flush(), Flushed { tables: 1, routes: 1, warm: 0 });
+
+    assert_eq!(routing.flush(), Flushed::default());
+    stage.servers_end();
+    assert_eq!(routing.table("orders", SHORT).await, Err(RoutingError::Unavailable));
+    stage.stop(routing).await;
+}
+
+#[tokio::test]
 async fn only_a_server_with_the_whole_catalog_denies_a_table() {
     let stage = Stage::start().await;
     let routing = stage.routing([stage.first.address(), stage.second.address()]);
