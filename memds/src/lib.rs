@@ -9,13 +9,18 @@
 
 mod config;
 mod inspection;
+mod inspector;
+mod lookup_rate;
 mod metadata;
 mod metrics;
+mod peer;
 mod peers;
+mod push_log;
 mod server;
 mod service;
 mod snapshot;
 
 pub use config::Config;
 pub use inspection::{NodeStatus, PartitionRoute, PeerStatus, Status, TableRoutes};
+pub use inspector::Inspector;
 pub use server::{Handle, MemdsError, run, start};

@@ -6,11 +6,21 @@
 //! | `weir_memds_pushes_total` | `from`, `result` | pushes from a `node`, from `control` or from a `peer`: `news`, `known`, `stale` |
 //! | `weir_memds_comparisons_total` | `result` | rounds of anti-entropy that this server began: `done`, `failed` |
 //! | `weir_memds_repaired_routes_total` | `direction` | routes that a comparison brought (`taken`) or gave (`given`) |
+//! | `weir_memds_comparison_bytes_total` | | bytes of the messages of comparisons that this server began, both ways |
+//! | `weir_memds_push_lag_seconds` | `node` | since that storage node's last push |
+//! | `weir_memds_change_lag_seconds` | `node` | the longest that a change of the last minute had waited at that node |
+//! | `weir_memds_route_bytes` | | what the routes' tree takes, about |
 //! | `weir_memds_malformed_total` | | pushed routes, nodes or tables that could not be read |
 //! | `weir_memds_tables`, `weir_memds_routes`, `weir_memds_nodes` | | entries held |
 
+use std::collections::BTreeMap;
+
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 
+use parking_lot::Mutex;
+use units::{NodeId, Timestamp};
+
+use crate::push_log::PushLog;
 use crate::snapshot::Snapshot;
 
 /// Handles, made once: a lookup must not search the registry.
@@ -26,6 +36,16 @@ pub(crate) struct Metrics {
     tables: Gauge,
     routes: Gauge,
     nodes: Gauge,
+    pub(crate) comparison_bytes: Counter,
+    route_bytes: Gauge,
+    /// Push lag and change lag of each node that has pushed.
+    lags: Mutex<BTreeMap<NodeId, Lags>>,
+}
+
+#[derive(Debug)]
+struct Lags {
+    push: Gauge,
+    change: Gauge,
 }
 
 impl Metrics {
@@ -43,6 +63,9 @@ impl Metrics {
             tables: gauge!("weir_memds_tables"),
             routes: gauge!("weir_memds_routes"),
             nodes: gauge!("weir_memds_nodes"),
+            comparison_bytes: counter!("weir_memds_comparison_bytes_total"),
+            route_bytes: gauge!("weir_memds_route_bytes"),
+            lags: Mutex::default(),
         }
     }
 
@@ -64,6 +87,20 @@ impl Metrics {
         self.tables.set(snapshot.table_count() as f64);
         self.routes.set(snapshot.route_count() as f64);
         self.nodes.set(snapshot.nodes().len() as f64);
+        self.route_bytes.set(snapshot.route_bytes() as f64);
+    }
+
+    /// Shows how far behind each node's pushes the server is.
+    pub(crate) fn push_lags(&self, pushes: &PushLog, now: Timestamp) {
+        let mut lags = self.lags.lock();
+        for (node, pushes) in pushes.nodes() {
+            let gauges = lags.entry(node).or_insert_with(|| Lags {
+                push: gauge!("weir_memds_push_lag_seconds", "node" => node.get().to_string()),
+                change: gauge!("weir_memds_change_lag_seconds", "node" => node.get().to_string()),
+            });
+            gauges.push.set(now.since(pushes.last).as_secs_f64());
+            gauges.change.set(pushes.longest_change_lag(now).unwrap_or_default().as_secs_f64());
+        }
     }
 }
 
@@ -78,4 +115,16 @@ fn describe() {
     describe_gauge!("weir_memds_tables", Unit::Count, "Tables held.");
     describe_gauge!("weir_memds_routes", Unit::Count, "Routes held.");
     describe_gauge!("weir_memds_nodes", Unit::Count, "Storage nodes known.");
+    describe_counter!(
+        "weir_memds_comparison_bytes_total",
+        Unit::Bytes,
+        "Bytes of the messages of comparisons that this server began, both ways."
+    );
+    describe_gauge!("weir_memds_route_bytes", Unit::Bytes, "What the routes' tree takes, about.");
+    describe_gauge!("weir_memds_push_lag_seconds", Unit::Seconds, "Since that storage node's last push.");
+    describe_gauge!(
+        "weir_memds_change_lag_seconds",
+        Unit::Seconds,
+        "The longest that a change of the last minute had waited at that storage node."
+    );
 }

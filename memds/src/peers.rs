@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prost::Message as _;
 use routing::{Answer, Comparison, Question, Route};
 use tokio_util::sync::CancellationToken;
 use units::TableId;
@@ -12,6 +13,7 @@ use wire::method::{Compare, FetchCatalog, PushRoutes};
 use wire::proto::routing as proto;
 use wire::transport::{CallError, Connection, ConnectionConfig};
 
+use crate::peer::{Peer, Round};
 use crate::service::MemdsService;
 
 /// How long one message to a peer may take.
@@ -29,40 +31,42 @@ const FILL_PAUSE: Duration = Duration::from_millis(100);
 
 /// Compares with the peers, one after the other, until `shutdown`.
 pub(crate) async fn run(
-    peers: Vec<String>,
+    peers: Arc<[Peer]>,
     interval: Duration,
     service: Arc<MemdsService>,
     shutdown: CancellationToken,
 ) {
-    let peers: Vec<_> = peers
-        .iter()
-        .map(|address| {
-            let config = ConnectionConfig { queue: 16, in_flight: 4, name: "memds".to_owned() };
-            Connection::open(address, config)
-        })
-        .collect();
+    let connected = |peer| {
+        let peer: &Peer = peer;
+        let config = ConnectionConfig { queue: 16, in_flight: 4, name: "memds".to_owned() };
+        let connection = Connection::open(peer.address(), config);
+        peer.connected_by(connection.clone());
+        (peer, connection)
+    };
+    let connections: Vec<_> = peers.iter().map(connected).collect();
     let running = async {
-        fill(&peers, &service).await;
+        fill(&connections, &service).await;
         service.filled();
-        if peers.is_empty() {
+        if connections.is_empty() {
             return;
         }
-        for peer in peers.iter().cycle() {
+        for (peer, connection) in connections.iter().cycle() {
             tokio::time::sleep(interval).await;
-            compare_with(peer, &service).await;
+            compare_with(peer, connection, &service).await;
         }
     };
     shutdown.run_until_cancelled(running).await;
+    peers.iter().for_each(Peer::close);
 }
 
 /// Takes everything from the first peer that has it.
-async fn fill(peers: &[Connection], service: &MemdsService) {
+async fn fill(peers: &[(&Peer, Connection)], service: &MemdsService) {
     let until = clock::now() + FILL_WITHIN;
     while !peers.is_empty() && clock::now() < until {
-        for peer in peers {
+        for (known, peer) in peers {
             match catalog_of(peer, service).await {
                 Ok(true) => {
-                    if compare(peer, service).await.is_ok() {
+                    if compare_with(known, peer, service).await {
                         tracing::info!(peer = peer.address(), "filled by a peer");
                         return;
                     }
@@ -95,15 +99,26 @@ async fn catalog_of(peer: &Connection, service: &MemdsService) -> Result<bool, C
     }
 }
 
-async fn compare_with(peer: &Connection, service: &MemdsService) {
-    if let Err(error) = compare(peer, service).await {
-        tracing::debug!(peer = peer.address(), %error, "not compared");
-        service.metrics().compared("failed");
+/// Compares once; whether it came to its end.
+async fn compare_with(peer: &Peer, connection: &Connection, service: &MemdsService) -> bool {
+    let mut round = Round::default();
+    let ended = compare(connection, service, &mut round).await;
+    service.metrics().comparison_bytes.increment(round.bytes);
+    match &ended {
+        Ok(()) => {
+            peer.compared(round, clock::now());
+            service.metrics().compared("done");
+        }
+        Err(error) => {
+            tracing::debug!(peer = peer.address(), %error, "not compared");
+            service.metrics().compared("failed");
+        }
     }
+    ended.is_ok()
 }
 
 /// One round: both servers hold the union afterwards, each route in its newest version.
-async fn compare(peer: &Connection, service: &MemdsService) -> Result<(), CallError> {
+async fn compare(peer: &Connection, service: &MemdsService, round: &mut Round) -> Result<(), CallError> {
     let mut walk = Comparison::new(service.routes());
     let mut offers: Vec<Route> = Vec::new();
     for _message in 0..MAX_MESSAGES {
@@ -113,6 +128,7 @@ async fn compare(peer: &Connection, service: &MemdsService) -> Result<(), CallEr
         }
         let request = proto::CompareRequest { questions: questions.iter().map(Into::into).collect() };
         let response = peer.call::<Compare>(&request, DEADLINE).await?;
+        round.bytes += (request.encoded_len() + response.encoded_len()) as u64;
         let mut theirs = Vec::new();
         for (question, answer) in questions.iter().zip(response.answers) {
             let Ok(answer) = Answer::try_from(answer) else {
@@ -124,20 +140,26 @@ async fn compare(peer: &Connection, service: &MemdsService) -> Result<(), CallEr
             theirs.extend(findings.theirs);
             offers.extend(findings.ours);
         }
+        round.repaired += theirs.len() as u64;
         service.learn_from_peer(theirs);
         if offers.len() >= OFFERED {
-            offer(peer, service, &mut offers).await?;
+            offer(peer, service, &mut offers, round).await?;
         }
     }
-    offer(peer, service, &mut offers).await?;
-    service.metrics().compared("done");
-    Ok(())
+    offer(peer, service, &mut offers, round).await
 }
 
-async fn offer(peer: &Connection, service: &MemdsService, offers: &mut Vec<Route>) -> Result<(), CallError> {
+async fn offer(
+    peer: &Connection,
+    service: &MemdsService,
+    offers: &mut Vec<Route>,
+    round: &mut Round,
+) -> Result<(), CallError> {
     for some in offers.chunks(OFFERED) {
         let push = proto::PushRoutes { routes: some.iter().map(Into::into).collect(), ..Default::default() };
+        round.bytes += push.encoded_len() as u64;
         peer.call::<PushRoutes>(&push, DEADLINE).await?;
+        round.repaired += some.len() as u64;
         service.metrics().given.increment(some.len() as u64);
     }
     offers.clear();

@@ -9,14 +9,19 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
+use wire::clock;
 use wire::transport::Service;
 
 use crate::config::Config;
+use crate::inspector::Inspector;
+use crate::peer::Peer;
 use crate::peers;
 use crate::service::MemdsService;
 
 /// Comparing more often than this would only keep two servers busy.
 const MIN_INTERVAL_MS: u64 = 100;
+/// Rates are sampled and ages shown this often.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Why a server did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +43,10 @@ pub enum MemdsError {
 #[derive(Debug)]
 pub struct Handle {
     address: SocketAddr,
-    service: Arc<MemdsService>,
+    inspector: Inspector,
     task: JoinHandle<io::Result<()>>,
     comparing: JoinHandle<()>,
+    ticking: JoinHandle<()>,
 }
 
 impl Handle {
@@ -53,7 +59,13 @@ impl Handle {
     /// Whether it has heard the whole catalog since it started.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.service.is_ready()
+        self.inspector.service.is_ready()
+    }
+
+    /// Looks into it while it serves.
+    #[must_use]
+    pub fn inspector(&self) -> Inspector {
+        self.inspector.clone()
     }
 
     /// Waits until it has ended.
@@ -65,6 +77,7 @@ impl Handle {
     /// When the server panicked.
     pub async fn join(self) -> Result<(), MemdsError> {
         self.comparing.await.expect("comparing does not panic");
+        self.ticking.await.expect("ticking does not panic");
         self.task.await.expect("a MemDS server does not panic").map_err(MemdsError::Serve)
     }
 }
@@ -77,15 +90,30 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Handle
     let unusable = |source| MemdsError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(unusable)?;
     let address = listener.local_addr().map_err(unusable)?;
-    let service = Arc::new(MemdsService::new());
+    let started = clock::now();
+    let service = Arc::new(MemdsService::new(started));
     let serving = Arc::clone(&service) as Arc<dyn Service>;
     let task = tokio::spawn(wire::transport::serve(listener, serving, shutdown.clone()));
     let own = address.to_string();
-    let peers = config.peers.into_iter().filter(|peer| *peer != own).collect();
+    let peers: Arc<[Peer]> = config.peers.into_iter().filter(|peer| *peer != own).map(Peer::new).collect();
     let interval = Duration::from_millis(config.compare_interval_ms.max(MIN_INTERVAL_MS));
-    let comparing = tokio::spawn(peers::run(peers, interval, Arc::clone(&service), shutdown));
+    let comparing =
+        tokio::spawn(peers::run(Arc::clone(&peers), interval, Arc::clone(&service), shutdown.clone()));
+    let ticking = tokio::spawn(tick(Arc::clone(&service), shutdown));
     info!(%address, "MemDS server listens");
-    Ok(Handle { address, service, task, comparing })
+    let inspector = Inspector { address, started, service, peers };
+    Ok(Handle { address, inspector, task, comparing, ticking })
+}
+
+/// Keeps what only time changes up to date until `shutdown`.
+async fn tick(service: Arc<MemdsService>, shutdown: CancellationToken) {
+    let ticking = async {
+        loop {
+            tokio::time::sleep(TICK).await;
+            service.tick(clock::now());
+        }
+    };
+    shutdown.run_until_cancelled(ticking).await;
 }
 
 /// Runs a server until `shutdown` is cancelled.

@@ -3,17 +3,22 @@
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use routing::{NodeAddress, PartitionMap, Route};
 use tracing::warn;
-use units::TableId;
+use units::{TableId, Timestamp};
+use wire::clock;
 use wire::method::{Compare, FetchCatalog, Lookup, Method, Nodes, PushRoutes, PushTables};
 use wire::proto::routing as proto;
 use wire::transport::{Failure, Incoming, Responder, Service};
 
+use crate::lookup_rate::LookupRate;
 use crate::metadata::{CatalogPush, Metadata, PushPosition, Pushed};
 use crate::metrics::Metrics;
 use crate::peers;
+use crate::push_log::{PushArrival, PushLog};
 use crate::snapshot::{Snapshot, Table};
 
 #[derive(Debug)]
@@ -22,11 +27,34 @@ pub(crate) struct MemdsService {
     metrics: Metrics,
     /// It has tried to be filled by a peer: until then it may know the catalog and not the routes.
     filled: AtomicBool,
+    lookups: LookupRate,
+    /// Locked briefly: for a push, and to show it.
+    pushes: Mutex<PushLog>,
 }
 
 impl MemdsService {
-    pub(crate) fn new() -> Self {
-        Self { metadata: Metadata::default(), metrics: Metrics::new(), filled: AtomicBool::new(false) }
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self {
+            metadata: Metadata::default(),
+            metrics: Metrics::new(),
+            filled: AtomicBool::new(false),
+            lookups: LookupRate::new(now),
+            pushes: Mutex::default(),
+        }
+    }
+
+    pub(crate) const fn lookups(&self) -> &LookupRate {
+        &self.lookups
+    }
+
+    pub(crate) fn pushes(&self) -> MutexGuard<'_, PushLog> {
+        self.pushes.lock()
+    }
+
+    /// To be called every second: brings up to date what only time changes.
+    pub(crate) fn tick(&self, now: Timestamp) {
+        self.lookups.sample(now);
+        self.metrics.push_lags(&self.pushes.lock(), now);
     }
 
     /// Whether it has heard the whole catalog, and been filled by a peer if there is one.
@@ -81,6 +109,7 @@ impl MemdsService {
     }
 
     fn lookup(&self, request: &proto::LookupRequest) -> Result<proto::LookupResponse, Failure> {
+        self.lookups.served(1);
         let now = self.metadata.read();
         let table = match request.table {
             0 => now.by_name(&request.table_name),
@@ -114,6 +143,11 @@ impl MemdsService {
 
     fn push_routes(&self, push: proto::PushRoutes) {
         let node = self.well_formed(push.node.into_iter().map(NodeAddress::try_from)).pop();
+        if let Some(node) = &node {
+            let waited = (push.waited_us > 0).then(|| Duration::from_micros(push.waited_us));
+            let arrival = PushArrival { complete: push.complete, waited, at: clock::now() };
+            self.pushes.lock().note(node.node, arrival);
+        }
         let routes = self.well_formed(push.routes.into_iter().map(Route::try_from));
         self.count("node", self.metadata.push_routes(node, routes));
     }
@@ -125,10 +159,11 @@ impl MemdsService {
         let complete = push.complete && tables.len() == sent;
         let position = PushPosition { term: push.term, sequence: push.sequence };
         let removed = push.removed.into_iter().map(TableId::new).collect();
-        self.count(
-            "control",
-            self.metadata.push_catalog(CatalogPush { tables, removed, complete, position }),
-        );
+        let pushed = self.metadata.push_catalog(CatalogPush { tables, removed, complete, position });
+        if pushed != Pushed::Stale {
+            self.pushes.lock().note_catalog(clock::now());
+        }
+        self.count("control", pushed);
         if complete == push.complete { Ok(()) } else { Err(Failure::Malformed) }
     }
 

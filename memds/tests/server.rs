@@ -92,6 +92,36 @@ async fn a_malformed_route_is_left_out_and_the_rest_taken() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn an_inspector_shows_what_was_pushed_and_served_and_outlives_the_server() {
+    let server = Server::start().await;
+    server.push_tables(vec![descriptor(7, "orders", 3)], 5).await;
+    server.push_routes(vec![route(1, b"", Some(b"m"), 1), route(2, b"m", None, 4)]).await;
+    server.push_node("127.0.0.1:1", 1).await;
+    let node = Some(Node { id: 1, zone: 0, address: "127.0.0.1:1".into(), incarnation: 1 });
+    let changes = RoutesPush { node, waited_us: 20_000, ..Default::default() };
+    server.connection.call::<PushRoutes>(&changes, DEADLINE).await.unwrap();
+    server.lookup(&by_name("orders", b"a")).await.unwrap();
+    let inspector = server.handle.inspector();
+    server.stop().await;
+
+    let status = inspector.status();
+    assert_eq!((status.tables, status.routes, status.lookups), (1, 2, 1));
+    assert_eq!((status.ready, status.catalog, status.root.len()), (true, (1, 5), 32));
+    assert!(status.catalog_push_seconds.is_some() && status.lookups_per_second > 0.0);
+    let node = &status.nodes[0];
+    assert_eq!((node.node, node.change_lag_ms, node.longest_change_lag_ms), (1, Some(20.0), Some(20.0)));
+    assert!(node.push_seconds <= node.complete_push_seconds);
+
+    let table = inspector.routes("orders").unwrap();
+    assert_eq!((table.table, table.version), (7, 3));
+    let [first, second] = table.partitions.try_into().unwrap();
+    assert_eq!((first.start, first.end, first.term), (String::new(), Some("6d".to_owned()), 1));
+    assert_eq!((second.start, second.end, second.term), ("6d".to_owned(), None, 4));
+    assert_eq!((second.members, second.leader), (vec![(1, 0, false)], Some(1)));
+    assert_eq!(inspector.routes("other"), None);
+}
+
 struct Server {
     handle: Handle,
     connection: Connection,
