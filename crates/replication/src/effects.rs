@@ -132,3 +132,23 @@ pub enum Refused {
     #[error("the leader cannot take it now")]
     Busy,
 }
+
+/// A leadership was not handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandOverRefused {
+    /// The node does not host the group.
+    #[error("the group is not hosted here")]
+    Unknown,
+    /// Another node leads, or none.
+    #[error("this node does not lead the group")]
+    NotLeader,
+    /// This node leads, and an earlier leader's lease may not be over yet.
+    #[error("this node does not serve the group yet")]
+    NotServing,
+    /// A hand-over or a change of membership is under way.
+    #[error("the group is changing its leader or its members just now")]
+    Changing,
+    /// None of those who may take it votes in the group, is alive, and has nearly all of its log.
+    #[error("no other member is alive and has the log")]
+    NoSuccessor,
+}

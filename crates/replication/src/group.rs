@@ -1,5 +1,6 @@
 //! One replica of one group: the consensus library's state machine and our rules around it.
 
+mod handover;
 mod leadership;
 mod messages;
 mod ready;
@@ -244,34 +245,6 @@ impl Group {
         };
         self.raw.mut_store().compact(up_to, lacking, retain);
         Some(position)
-    }
-
-    pub(crate) fn transfer(&mut self, to: NodeId, shared: &mut Shared) {
-        if self.leads() && to != shared.me() && self.membership.voters.contains(&to) {
-            self.wake(shared);
-            self.transfer_wanted = Some(to);
-            self.transfer_if_possible(shared);
-        }
-    }
-
-    /// Hands over to the voter that has most of the log and is alive.
-    pub(crate) fn transfer_to_best(&mut self, shared: &mut Shared) {
-        if !self.leads() || self.raw.raft.lead_transferee.is_some() {
-            return;
-        }
-        let me = shared.me();
-        let best = self
-            .membership
-            .voters
-            .iter()
-            .filter(|voter| **voter != me && shared.is_alive(**voter))
-            .max_by_key(|voter| {
-                let matched = self.raw.raft.prs().get(voter.get()).map_or(0, |progress| progress.matched);
-                (matched, std::cmp::Reverse(**voter))
-            });
-        if let Some(best) = best.copied() {
-            self.transfer(best, shared);
-        }
     }
 
     pub(crate) fn snapshot_ended(&mut self, to: NodeId, arrived: bool) {

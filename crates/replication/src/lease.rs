@@ -39,10 +39,21 @@ impl LeaseView {
         }
     }
 
-    /// The newest term that this node knows.
+    /// The newest term that this node knows. With the leader: [`leadership`](Self::leadership).
     #[must_use]
     pub fn term(&self) -> Term {
         Term::new(self.term.load(Ordering::SeqCst))
+    }
+
+    /// The newest term that this node knows, and who leads in it, if that is known: the two together, never
+    /// the leader of one term under the number of another.
+    #[must_use]
+    pub fn leadership(&self) -> (Term, Option<NodeId>) {
+        let term = self.term();
+        let leader = self.leader();
+        // The leader is blank while the term changes (see `set_leadership`), and terms only grow: a leader
+        // read between two equal readings of the term is that term's.
+        if self.term() == term { (term, leader) } else { (term, None) }
     }
 
     pub(crate) fn set_valid_until(&self, until: Timestamp) {
@@ -50,8 +61,39 @@ impl LeaseView {
     }
 
     pub(crate) fn set_leadership(&self, term: Term, leader: Option<NodeId>, serving: bool) {
+        if self.term.load(Ordering::SeqCst) != term.get() {
+            self.leader.store(0, Ordering::SeqCst);
+        }
         self.term.store(term.get(), Ordering::SeqCst);
         self.leader.store(leader.map_or(0, NodeId::get), Ordering::SeqCst);
         self.serving.store(serving, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_leader_is_never_seen_under_another_term() {
+        let view = Arc::new(LeaseView::default());
+        let writer = {
+            let view = Arc::clone(&view);
+            // In each term the leader has the term's number.
+            std::thread::spawn(move || {
+                for term in 1..200_000 {
+                    view.set_leadership(Term::new(term), None, false);
+                    view.set_leadership(Term::new(term), Some(NodeId::new(term)), term % 2 == 0);
+                }
+            })
+        };
+        while !writer.is_finished() {
+            let (term, leader) = view.leadership();
+            assert!(leader.is_none_or(|leader| leader.get() == term.get()), "{leader:?} in {term}");
+        }
+        writer.join().unwrap();
+        assert_eq!(view.leadership(), (Term::new(199_999), Some(NodeId::new(199_999))));
     }
 }

@@ -34,8 +34,8 @@ pub mod wal;
 pub use config::SeededBug;
 pub use config::{NodeConfig, NodeConfigError};
 pub use effects::{
-    Committed, Effects, InstallSnapshot, LeadershipChange, PersistBatch, PersistSequence, ReadReady,
-    ReadToken, Refused, SendSnapshot,
+    Committed, Effects, HandOverRefused, InstallSnapshot, LeadershipChange, PersistBatch, PersistSequence,
+    ReadReady, ReadToken, Refused, SendSnapshot,
 };
 pub use lease::LeaseView;
 pub use membership_change::MemberChange;

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use units::{LogIndex, NodeId, PartitionId, Term, Timestamp};
 
 use crate::config::NodeConfig;
-use crate::effects::{Effects, PersistBatch, PersistSequence, ReadToken, Refused};
+use crate::effects::{Effects, HandOverRefused, PersistBatch, PersistSequence, ReadToken, Refused};
 use crate::group::Group;
 use crate::lease::LeaseView;
 use crate::membership_change::MemberChange;
@@ -192,8 +192,31 @@ impl NodeCore {
         self.with(group, now, |group, shared| group.transfer(to, shared));
     }
 
-    /// Hands every leadership over, each to the member that is furthest and alive, and stands for none
-    /// from then on; before shutdown.
+    /// Begins to hand one leadership over, to the first of `candidates` that can take it without delay: it
+    /// votes, is alive, and has nearly all of the log. Returns which; whether it has succeeded, the changes
+    /// of leadership tell. Until then writes are refused, see [`is_handing_over`](Self::is_handing_over).
+    ///
+    /// # Errors
+    /// Nothing was begun; see [`HandOverRefused`].
+    pub fn hand_over(
+        &mut self,
+        group: PartitionId,
+        candidates: &[NodeId],
+        now: Timestamp,
+    ) -> Result<NodeId, HandOverRefused> {
+        self.with(group, now, |group, shared| group.hand_over(candidates, shared))
+            .unwrap_or(Err(HandOverRefused::Unknown))
+    }
+
+    /// Whether this node leads the group and has begun to hand it over: it takes no proposals, and a change
+    /// of leadership follows in any case, within about the shortest election timeout.
+    #[must_use]
+    pub fn is_handing_over(&self, group: PartitionId) -> bool {
+        self.groups.get(&group).is_some_and(Group::is_handing_over)
+    }
+
+    /// Hands every leadership over, each to a member that is alive and has the log, in turn, and
+    /// stands for none from then on; before shutdown.
     pub fn transfer_all(&mut self, now: Timestamp) {
         self.advance(now);
         self.shared.draining = true;

@@ -72,6 +72,19 @@ fn a_planned_transfer_does_not_wait_for_a_lease() {
 }
 
 #[test]
+fn groups_handed_over_together_go_to_all_other_nodes_and_are_soon_served() {
+    for seed in 0..5 {
+        let took = World::mass_hand_over(seed);
+        assert!(took.as_millis() <= 300, "seed {seed}: a group was without a lease for {took:?}");
+    }
+}
+
+#[test]
+fn nothing_is_handed_to_a_member_that_could_not_lead_at_once() {
+    World::unfit_successors(2);
+}
+
+#[test]
 fn a_groups_only_member_has_nobody_to_hand_it_to() {
     World::lone_leader(1);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use replication::{MemberChange, Membership, SeededBug};
+use replication::{HandOverRefused, MemberChange, Membership, SeededBug};
 use units::{LogIndex, NodeId, PartitionId, Term};
 
 use super::{Event, MILLI, Outcome, Plan, World};
@@ -32,6 +32,62 @@ impl World {
         });
         assert!(world.holder(group).is_none(), "the lease ends with the transfer's beginning");
         world.until_writes(group)
+    }
+
+    /// Hands over all groups of one node at the same moment, each to the others in any order of preference
+    /// that the core has; returns how long the last of them was without a lease.
+    pub(crate) fn mass_hand_over(seed: u64) -> Duration {
+        let mut world = Self::new(Plan::quiet(seed, 3, 30));
+        world.run_until(world.now + 5_000 * MILLI);
+        let giver = NodeId::new(1);
+        let given: Vec<_> =
+            world.groups().into_iter().filter(|group| world.holder(*group) == Some(giver)).collect();
+        assert!(given.len() >= 8, "a third of the groups, about: {given:?}");
+        world.with_core(giver, |core, now| core.transfer_all(now));
+        let start = world.now;
+        let served = |world: &Self| given.iter().filter_map(|group| world.holder(*group)).count();
+        while served(&world) < given.len() && world.now < start + 5_000 * MILLI {
+            world.run_until(world.now + MILLI);
+        }
+        let took = Duration::from_nanos(world.now - start);
+        for node in [2, 3].map(NodeId::new) {
+            let taken = given.iter().filter(|group| world.holder(**group) == Some(node)).count();
+            assert!(taken >= given.len() / 3, "{node} took {taken} of {}", given.len());
+        }
+        assert_eq!(world.checks.violation, None);
+        took
+    }
+
+    /// Asks a leader to hand over to whom it should not, and looks that it still serves.
+    pub(crate) fn unfit_successors(seed: u64) {
+        let mut world = Self::new(Plan::quiet(seed, 3, 1));
+        world.run_until(world.now + 5_000 * MILLI);
+        let group = PartitionId::new(1);
+        let leader = world.holder(group).expect("somebody leads after five seconds");
+        let others: Vec<_> = world.node_ids().into_iter().filter(|node| *node != leader).collect();
+        let (dead, alive) = (others[0], others[1]);
+        world.crash(dead);
+        world.run_until(world.now + 2_000 * MILLI);
+        let stranger = NodeId::new(9);
+        world.with_core(leader, |core, now| {
+            let unknown = core.hand_over(PartitionId::new(77), &[alive], now);
+            assert_eq!(unknown, Err(HandOverRefused::Unknown));
+            for unfit in [[dead].as_slice(), &[leader, stranger], &[]] {
+                assert_eq!(core.hand_over(group, unfit, now), Err(HandOverRefused::NoSuccessor), "{unfit:?}");
+            }
+            assert!(!core.is_handing_over(group));
+        });
+        assert_eq!(world.holder(group), Some(leader), "it serves as before");
+        world.with_core(alive, |core, now| {
+            assert_eq!(core.hand_over(group, &[leader], now), Err(HandOverRefused::NotLeader));
+        });
+        world.with_core(leader, |core, now| {
+            assert_eq!(core.hand_over(group, &[dead, alive], now), Ok(alive));
+            assert!(core.is_handing_over(group));
+            assert_eq!(core.hand_over(group, &[alive], now), Err(HandOverRefused::Changing));
+        });
+        world.run_until(world.now + 500 * MILLI);
+        assert_eq!(world.holder(group), Some(alive));
     }
 
     /// The only member of a group leads it, and has nobody to hand it to.
