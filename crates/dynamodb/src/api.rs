@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! decode(operation, body, cache) ─▶ Request ── table name ─▶ (descriptor looked up)
+//!     (not found? key_clue() says what is known of the key without the schema)
 //!     Point(request).plan(&table) ─▶ PointPlan { operation, reply }   reply.answer(outcome) ─▶ Answer
 //!     Range(request).plan(&table) ─▶ RangeWalk: loop { read_in(route) … absorb(page) }  .answer()
 //!     BatchGet/BatchWrite.plan(&tables) ─▶ (operations, reply)        reply.answer(results)
@@ -26,6 +27,7 @@ mod delete_item;
 mod describe;
 mod expression_parameters;
 mod get_item;
+mod key_clue;
 mod legacy;
 mod list_tables;
 mod point;
@@ -49,6 +51,7 @@ pub use batch_get_item::{BatchGetReply, BatchGetRequest};
 pub use batch_write_item::{BatchWriteReply, BatchWriteRequest};
 pub use consumed_capacity::{Cost, charge, estimate};
 pub use describe::{describe_endpoints_body, describe_limits_body, table_body};
+pub use key_clue::KeyClue;
 pub use list_tables::{ListTables, list_tables_body};
 pub use point::{PointPlan, PointReply, PointRequest};
 pub use range_walk::{MAX_PAGE_BYTES, RangeRequest, RangeWalk};

@@ -11,6 +11,7 @@ use super::body::{self, Text, body};
 use super::constraint::Constraints;
 use super::consumed_capacity::ReturnConsumedCapacity;
 use super::expression_parameters::Expressions;
+use super::key_clue::KeyClue;
 use super::legacy::Older;
 use super::range_walk::write_items;
 use crate::capacity;
@@ -108,6 +109,16 @@ impl BatchGetRequest {
     /// The names of the tables that it touches, each once (also when the request has an ARN).
     pub fn table_names(&self) -> impl Iterator<Item = &str> {
         self.tables.iter().map(|table| &*table.name)
+    }
+
+    /// What it says of the key of the first operation on the table that is the `table`-th of
+    /// [`Self::table_names`], before its schema is known.
+    ///
+    /// # Panics
+    /// When there is no such table in it.
+    #[must_use]
+    pub fn key_clue(&self, table: usize) -> KeyClue {
+        KeyClue::in_item(self.tables[table].keys.first().expect("keys were checked to be there").view())
     }
 
     /// Checks the request against the tables' schemas, given in the order of `table_names()`.

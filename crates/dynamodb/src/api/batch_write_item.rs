@@ -7,6 +7,7 @@ use super::batch::{self, BatchOperation, Charges};
 use super::body::{self, Text, body};
 use super::constraint::Constraints;
 use super::consumed_capacity::{ReturnConsumedCapacity, write_charge};
+use super::key_clue::KeyClue;
 use super::write_parameters::{check_item_collection_metrics, check_item_size};
 use crate::error::ApiError;
 use crate::json;
@@ -113,6 +114,18 @@ impl BatchWriteRequest {
     /// The names of the tables that it touches, each once (also when the request has an ARN).
     pub fn table_names(&self) -> impl Iterator<Item = &str> {
         self.tables.iter().map(|table| &*table.name)
+    }
+
+    /// What it says of the key of the first operation on the table that is the `table`-th of
+    /// [`Self::table_names`], before its schema is known.
+    ///
+    /// # Panics
+    /// When there is no such table in it.
+    #[must_use]
+    pub fn key_clue(&self, table: usize) -> KeyClue {
+        let (Write::Put(item) | Write::Delete(item)) =
+            self.tables[table].writes.first().expect("writes were checked to be there");
+        KeyClue::in_item(item.view())
     }
 
     /// Checks the request against the tables' schemas, given in the order of `table_names()`.

@@ -19,7 +19,7 @@ use crate::table::TableDescriptor;
 #[derive(Debug)]
 pub(super) struct DeleteItemRequest<'a> {
     pub(super) table: TableName<'a>,
-    key: EncodedItem,
+    pub(super) key: EncodedItem,
     condition: Condition,
     parameters: WriteParameters,
     return_old: bool,

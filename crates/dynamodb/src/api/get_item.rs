@@ -22,7 +22,7 @@ use crate::table::TableDescriptor;
 #[derive(Debug)]
 pub(super) struct GetItemRequest<'a> {
     pub(super) table: TableName<'a>,
-    key: EncodedItem,
+    pub(super) key: EncodedItem,
     consistent: bool,
     projection: CheckedExpressions,
     capacity: ReturnConsumedCapacity,

@@ -4,6 +4,7 @@ use super::answer::Answer;
 use super::api_operation::ApiOperation;
 use super::delete_item::DeleteItemRequest;
 use super::get_item::{GetItemReply, GetItemRequest};
+use super::key_clue::KeyClue;
 use super::put_item::PutItemRequest;
 use super::update_item::UpdateItemRequest;
 use super::write_parameters::{WriteReply, unexpected_outcome};
@@ -71,6 +72,18 @@ impl<'a> PointRequest<'a> {
             Kind::Update(request) => &request.table,
             Kind::Delete(request) => &request.table,
         }
+    }
+
+    /// What it says of its key before the table's schema is known.
+    #[must_use]
+    pub fn key_clue(&self) -> KeyClue {
+        let item = match &self.0 {
+            Kind::Get(request) => &request.key,
+            Kind::Put(request) => &request.item,
+            Kind::Update(request) => &request.key,
+            Kind::Delete(request) => &request.key,
+        };
+        KeyClue::in_item(item.view())
     }
 
     /// Checks the request against the table's schema.

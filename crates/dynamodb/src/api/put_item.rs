@@ -19,7 +19,7 @@ use crate::table::TableDescriptor;
 #[derive(Debug)]
 pub(super) struct PutItemRequest<'a> {
     pub(super) table: TableName<'a>,
-    item: EncodedItem,
+    pub(super) item: EncodedItem,
     condition: Condition,
     parameters: WriteParameters,
     return_old: bool,

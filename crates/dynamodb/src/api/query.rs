@@ -7,6 +7,7 @@ use super::body::{self, Integer, Text, body};
 use super::constraint::Constraints;
 use super::consumed_capacity::ReturnConsumedCapacity;
 use super::expression_parameters::Expressions;
+use super::key_clue::KeyClue;
 use super::legacy::{self, Conditions, Older};
 use super::range_walk::{PageParameters, RangeWalk};
 use super::select::Select;
@@ -113,6 +114,11 @@ impl<'a> QueryRequest<'a> {
                 capacity,
             },
         })
+    }
+
+    /// The attributes that must equal a value: the partition key is one.
+    pub(super) fn key_clue(&self) -> KeyClue {
+        KeyClue::in_attributes(self.expressions.key_equalities().into_iter())
     }
 
     pub(super) fn plan(self, table: &TableDescriptor) -> Result<RangeWalk, ApiError> {

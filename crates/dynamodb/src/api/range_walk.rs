@@ -9,6 +9,7 @@ use super::api_operation::ApiOperation;
 use super::body::Integer;
 use super::constraint::Constraints;
 use super::consumed_capacity::ReturnConsumedCapacity;
+use super::key_clue::KeyClue;
 use super::query::QueryRequest;
 use super::scan::ScanRequest;
 use crate::capacity;
@@ -88,6 +89,15 @@ impl<'a> RangeRequest<'a> {
         match &self.0 {
             Kind::Query(request) => &request.table,
             Kind::Scan(request) => &request.table,
+        }
+    }
+
+    /// What it says of the first key that it reads before the table's schema is known.
+    #[must_use]
+    pub fn key_clue(&self) -> KeyClue {
+        match &self.0 {
+            Kind::Query(request) => request.key_clue(),
+            Kind::Scan(request) => request.key_clue(),
         }
     }
 

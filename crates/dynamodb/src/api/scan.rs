@@ -7,6 +7,7 @@ use super::body::{self, Integer, Text, body};
 use super::constraint::Constraints;
 use super::consumed_capacity::ReturnConsumedCapacity;
 use super::expression_parameters::Expressions;
+use super::key_clue::KeyClue;
 use super::legacy::{self, Conditions, Older};
 use super::range_walk::{PageParameters, RangeWalk};
 use super::select::Select;
@@ -117,6 +118,15 @@ impl<'a> ScanRequest<'a> {
                 capacity,
             },
         })
+    }
+
+    /// Its segment's beginning, or the key after which it goes on: the partition that holds that one holds
+    /// the next, unless the partition ends there.
+    pub(super) fn key_clue(&self) -> KeyClue {
+        match &self.start_key {
+            Some(start_key) => KeyClue::in_item(start_key.view()),
+            None => KeyClue::Key(segment_bounds(self.segment, self.total_segments).start),
+        }
     }
 
     pub(super) fn plan(self, table: &TableDescriptor) -> Result<RangeWalk, ApiError> {

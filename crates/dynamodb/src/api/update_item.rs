@@ -19,7 +19,7 @@ use crate::table::TableDescriptor;
 #[derive(Debug)]
 pub(super) struct UpdateItemRequest<'a> {
     pub(super) table: TableName<'a>,
-    key: EncodedItem,
+    pub(super) key: EncodedItem,
     expressions: Condition,
     parameters: WriteParameters,
 }

@@ -124,6 +124,17 @@ impl KeyConditionExpression {
         Ok(KeyCondition { partition, sort })
     }
 
+    /// The attributes that must equal a value, as far as they can be named: with the values.
+    pub(super) fn equalities<'a>(&'a self, bindings: &'a Bindings) -> Vec<(&'a str, ValueRef<'a>)> {
+        let scope = Scope::new(KIND, None, bindings);
+        let equality = |clause: &'a Clause| {
+            let KeyOperator::Compare(Comparator::Equal, value) = &clause.operator else { return None };
+            let name = clause.path.root.resolve(KIND, &bindings.names).ok()?;
+            Some((name, scope.value(value).ok()?))
+        };
+        self.clauses.iter().filter(|clause| clause.path.depth() == 1).filter_map(equality).collect()
+    }
+
     fn clause_on(&self, attribute: &str, bindings: &Bindings) -> Result<Option<&Clause>, ApiError> {
         for clause in &self.clauses {
             if clause.path.root.resolve(KIND, &bindings.names)? == attribute {

@@ -11,6 +11,7 @@ use super::{
     MAX_OPERATORS, Projection, UpdateExpression,
 };
 use crate::error::ApiError;
+use crate::item::ValueRef;
 use crate::operation::{Bindings, EncodedItem};
 use crate::table::KeySchema;
 
@@ -155,6 +156,13 @@ impl CheckedExpressions {
                 "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
             )),
         }
+    }
+
+    /// The attributes that the key condition wants to equal a value, with the values: what is known of the
+    /// key before the table is.
+    #[must_use]
+    pub fn key_equalities(&self) -> Vec<(&str, ValueRef<'_>)> {
+        self.key_condition.as_ref().map_or_else(Vec::new, |condition| condition.equalities(&self.bindings))
     }
 
     /// Checks what the other expressions say of key attributes: an update must not name one, a query's
