@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use routing::{MemberKind, NodeAddress, Route};
 use units::{NodeId, Timestamp};
 use wire::clock;
@@ -61,6 +62,12 @@ impl Inspector {
             version: table.version,
             partitions: snapshot.routes().table(table.id).map(|route| partition(&route)).collect(),
         })
+    }
+
+    /// That table's descriptor, as the control plane pushed it: JSON of a `dynamodb::table::TableDescriptor`.
+    #[must_use]
+    pub fn descriptor(&self, table_name: &str) -> Option<Bytes> {
+        self.service.snapshot().by_name(table_name).map(|table| table.json.clone())
     }
 }
 
