@@ -11,6 +11,7 @@ mod config;
 mod inspection;
 mod inspector;
 mod lookup_rate;
+mod lookups;
 mod metadata;
 mod metrics;
 mod peer;

@@ -2,7 +2,7 @@
 //!
 //! | metric | labels | what |
 //! |---|---|---|
-//! | `weir_memds_lookups_total` | `result` | lookups served: `found`, `no_route`, `no_table`, `not_ready` |
+//! | `weir_memds_lookups_total` | `result` | lookups served: `found`, `no_route`, `no_key` (it cannot be made of the attributes), `no_table`, `not_ready` |
 //! | `weir_memds_pushes_total` | `from`, `result` | pushes from a `node`, from `control` or from a `peer`: `news`, `known`, `stale` |
 //! | `weir_memds_comparisons_total` | `result` | rounds of anti-entropy that this server began: `done`, `failed` |
 //! | `weir_memds_repaired_routes_total` | `direction` | routes that a comparison brought (`taken`) or gave (`given`) |
@@ -20,6 +20,7 @@ use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, g
 use parking_lot::Mutex;
 use units::{NodeId, Timestamp};
 
+use crate::lookups::Tally;
 use crate::push_log::PushLog;
 use crate::snapshot::Snapshot;
 
@@ -28,6 +29,7 @@ use crate::snapshot::Snapshot;
 pub(crate) struct Metrics {
     pub(crate) found: Counter,
     pub(crate) no_route: Counter,
+    no_key: Counter,
     pub(crate) no_table: Counter,
     pub(crate) not_ready: Counter,
     pub(crate) malformed: Counter,
@@ -55,6 +57,7 @@ impl Metrics {
         Self {
             found: lookups("found"),
             no_route: lookups("no_route"),
+            no_key: lookups("no_key"),
             no_table: lookups("no_table"),
             not_ready: lookups("not_ready"),
             malformed: counter!("weir_memds_malformed_total"),
@@ -66,6 +69,22 @@ impl Metrics {
             comparison_bytes: counter!("weir_memds_comparison_bytes_total"),
             route_bytes: gauge!("weir_memds_route_bytes"),
             lags: Mutex::default(),
+        }
+    }
+
+    /// Counts a batch's lookups.
+    pub(crate) fn looked_up(&self, tally: &Tally) {
+        let results = [
+            (&self.found, tally.found),
+            (&self.no_route, tally.no_route),
+            (&self.no_key, tally.no_key),
+            (&self.no_table, tally.no_table),
+            (&self.not_ready, tally.not_ready),
+        ];
+        for (counter, lookups) in results {
+            if lookups > 0 {
+                counter.increment(lookups);
+            }
         }
     }
 

@@ -10,11 +10,12 @@ use routing::{NodeAddress, PartitionMap, Route};
 use tracing::warn;
 use units::{TableId, Timestamp};
 use wire::clock;
-use wire::method::{Compare, FetchCatalog, Lookup, Method, Nodes, PushRoutes, PushTables};
+use wire::method::{Compare, FetchCatalog, LookUp, Lookup, Method, Nodes, PushRoutes, PushTables};
 use wire::proto::routing as proto;
 use wire::transport::{Failure, Incoming, Responder, Service};
 
 use crate::lookup_rate::LookupRate;
+use crate::lookups::{self, MAX_LOOKUPS};
 use crate::metadata::{CatalogPush, Metadata, PushPosition, Pushed};
 use crate::metrics::Metrics;
 use crate::peers;
@@ -137,6 +138,18 @@ impl MemdsService {
         })
     }
 
+    /// Answers a batch; its answers are written as they go out.
+    fn look_up(&self, request: &Incoming, responder: Responder) {
+        let Ok(batch) = request.decode::<LookUp>() else { return responder.fail(Failure::Malformed) };
+        if batch.lookups.len() > MAX_LOOKUPS {
+            return responder.fail(Failure::Malformed);
+        }
+        let (answers, tally) = lookups::answer(&self.metadata.read(), &batch);
+        self.metrics.looked_up(&tally);
+        self.lookups.served(tally.total());
+        responder.answer_encoded(answers);
+    }
+
     fn nodes(&self) -> proto::NodesResponse {
         proto::NodesResponse { nodes: self.metadata.read().nodes().iter().map(Into::into).collect() }
     }
@@ -196,6 +209,7 @@ impl MemdsService {
 impl Service for MemdsService {
     fn call(&self, request: Incoming, responder: Responder) {
         match request.method {
+            LookUp::NUMBER => self.look_up(&request, responder),
             Lookup::NUMBER => respond::<Lookup>(&request, responder, |request| self.lookup(&request)),
             Nodes::NUMBER => respond::<Nodes>(&request, responder, |_| Ok(self.nodes())),
             PushRoutes::NUMBER => respond::<PushRoutes>(&request, responder, |push| {

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dynamodb::table::KeySchema;
 use routing::{Learned, NodeAddress, NodeDirectory, PartitionMap, Route};
 use serde::Deserialize;
 use units::TableId;
@@ -19,6 +20,10 @@ pub(crate) struct Table {
     pub(crate) name: Arc<str>,
     pub(crate) version: u64,
     pub(crate) json: Bytes,
+    /// Of these MemDS makes the key of a request whose sender does not know the table. Every descriptor has
+    /// them.
+    pub(crate) keys: Option<KeySchema>,
+    pub(crate) hash_seed: u64,
 }
 
 impl Table {
@@ -28,7 +33,14 @@ impl Table {
     /// When it is none.
     pub(crate) fn read(json: Bytes) -> Result<Self, serde_json::Error> {
         let header: Header = serde_json::from_slice(&json)?;
-        Ok(Self { id: TableId::new(header.id), name: header.name.into(), version: header.version, json })
+        Ok(Self {
+            id: TableId::new(header.id),
+            name: header.name.into(),
+            version: header.version,
+            json,
+            keys: header.keys,
+            hash_seed: header.hash_seed,
+        })
     }
 }
 
@@ -38,6 +50,10 @@ struct Header {
     id: u64,
     name: String,
     version: u64,
+    #[serde(default)]
+    keys: Option<KeySchema>,
+    #[serde(default)]
+    hash_seed: u64,
 }
 
 /// What a server knows. A writer clones it, changes the clone, and publishes that; clones share what did

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use memds::{Config, Handle};
 use tokio_util::sync::CancellationToken;
-use wire::method::{Lookup, Nodes, PushRoutes, PushTables};
+use wire::method::{LookUp, Lookup, Nodes, PushRoutes, PushTables};
 use wire::proto::routing::{
-    LookupRequest, LookupResponse, Member, Node, NodesRequest, PushRoutes as RoutesPush,
-    PushTables as TablesPush, Route,
+    LookupAnswers, LookupBatch, LookupEntry, LookupRequest, LookupResponse, LookupResult, Member, Node,
+    NodesRequest, PushRoutes as RoutesPush, PushTables as TablesPush, Route,
 };
 use wire::transport::{CallError, Connection, ConnectionConfig, Failure};
 
@@ -93,6 +93,33 @@ async fn a_malformed_route_is_left_out_and_the_rest_taken() {
 }
 
 #[tokio::test]
+async fn a_batch_of_lookups_is_one_message_and_each_lookup_counts() {
+    let server = Server::start().await;
+    server.push_tables(vec![descriptor(7, "orders", 3)], 1).await;
+    server.push_routes(vec![route(1, b"", Some(b"m"), 1), route(2, b"m", None, 4)]).await;
+    let known = |key: &'static [u8]| LookupEntry { table: 7, key: Some(key.into()), ..Default::default() };
+    let lookups =
+        vec![known(b"a"), known(b"z"), LookupEntry { table_name: "other".into(), ..Default::default() }];
+
+    let answers = server.look_up(lookups).await.unwrap().answers;
+
+    let starts: Vec<_> = answers.iter().map(|answer| answer.start.as_deref()).collect();
+    assert_eq!(starts, [Some(&b""[..]), Some(&b"m"[..]), None]);
+    assert_eq!(answers[2].result(), LookupResult::NoTable);
+    assert_eq!(server.handle.inspector().status().lookups, 3);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_beyond_its_bound_is_malformed() {
+    let server = Server::start().await;
+    let lookups = |count| vec![LookupEntry::default(); count];
+    assert_eq!(server.look_up(lookups(512)).await.unwrap().answers.len(), 512);
+    assert_eq!(server.look_up(lookups(513)).await, Err(CallError::Failed(Failure::Malformed)));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn an_inspector_shows_what_was_pushed_and_served_and_outlives_the_server() {
     let server = Server::start().await;
     server.push_tables(vec![descriptor(7, "orders", 3)], 5).await;
@@ -139,6 +166,10 @@ impl Server {
 
     async fn lookup(&self, request: &LookupRequest) -> Result<LookupResponse, CallError> {
         self.connection.call::<Lookup>(request, DEADLINE).await
+    }
+
+    async fn look_up(&self, lookups: Vec<LookupEntry>) -> Result<LookupAnswers, CallError> {
+        self.connection.call::<LookUp>(&LookupBatch { lookups }, DEADLINE).await
     }
 
     async fn push_tables(&self, tables: Vec<bytes::Bytes>, sequence: u64) {

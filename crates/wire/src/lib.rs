@@ -7,6 +7,7 @@ pub mod clock;
 mod columns;
 mod handovers;
 pub mod leases;
+pub mod lookup_answers;
 pub mod method;
 pub mod routes;
 pub mod transport;

@@ -99,7 +99,7 @@ fn push(term: u64, sequence: u64, tables: Vec<Table>, complete: bool) -> Catalog
 }
 
 fn table(id: u64, name: &str, version: u64) -> Table {
-    Table { id: TableId::new(id), name: name.into(), version, json: Bytes::new() }
+    Table { id: TableId::new(id), name: name.into(), version, json: Bytes::new(), keys: None, hash_seed: 0 }
 }
 
 fn node(id: u64, incarnation: u64) -> NodeAddress {
