@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
 use crate::operator::args::{ExplainArgs, GacArgs, QuotaArgs, TopArgs};
-use crate::operator::failure::EXIT_CODES;
+use crate::operator::failure::{EXIT_CODES, with_exit_codes};
+use crate::operator::metadata_args::{CacheArgs, MemdsArgs, RoutesArgs};
 
 /// Weir: the front door of a DynamoDB-compatible database.
 ///
@@ -54,8 +55,12 @@ pub(crate) enum Command {
         weir gac drain 10.0.0.3:7200             take one out, so that it can be stopped")]
     Gac(GacArgs),
 
-    /// Run one metadata (MemDS) server as its own process.
-    Memds(TierArgs),
+    /// Run one metadata (MemDS) server as its own process; ask the running ones.
+    #[command(after_help = "Examples:\n  \
+        weir memds --config memds.toml           run a server\n  \
+        weir memds status                        what each holds, serves and lags behind; whether they agree\n  \
+        weir memds status --nodes                the lag behind each storage node")]
+    Memds(MemdsArgs),
 
     /// Run one storage node as its own process.
     Storage(TierArgs),
@@ -84,6 +89,23 @@ pub(crate) enum Command {
     /// header `x-amzn-RequestId` has it.
     #[command(after_help = EXIT_CODES)]
     Explain(ExplainArgs),
+
+    /// Show where a table's partitions are: key ranges, replicas, leader, version, and which MemDS servers agree.
+    #[command(after_help = with_exit_codes("Examples:\n  \
+        weir routes orders                                   every partition\n  \
+        weir routes orders --key '{\"pk\": {\"S\": \"a\"}}'      the one that holds this key\n  \
+        weir routes orders --partition 17 --wide             one of them, with whole keys"))]
+    Routes(RoutesArgs),
+
+    /// Empty the proxies' caches of tables and routes.
+    ///
+    /// Proxies need it for nothing: what they have cached is corrected by every answer of MemDS, and by the
+    /// storage nodes. It is there to show that MemDS has the same work whatever the caches hold, and for the day
+    /// on which somebody does not believe a cache.
+    #[command(after_help = "Examples:\n  \
+        weir cache flush                         all proxies at once; asks first on a terminal\n  \
+        weir cache flush --yes --reason 'drill'")]
+    Cache(CacheArgs),
 
     /// Run a whole local fleet of separate processes, for trying failures.
     ///

@@ -135,7 +135,8 @@ impl Fleet {
 
     /// What all its tiers offer operators.
     fn operators(&self) -> Router {
-        self.control.operators().merge(self.gac.operators()).merge(self.proxy.operators())
+        let memds = admin::memds_routes(self.memds.iter().map(memds::Handle::inspector).collect());
+        self.control.operators().merge(self.gac.operators()).merge(memds).merge(self.proxy.operators())
     }
 
     /// Ends when a storage node broke; otherwise never.
@@ -217,7 +218,7 @@ fn banner(
         "Weir {version}: every tier in one process, three replicas in three pretend zones.
 
   endpoint    http://{endpoint}
-  operators   http://{operators}  (/livez /readyz /metrics; weir quota, top, explain, gac)
+  operators   http://{operators}  (/livez /readyz /metrics; weir quota, top, explain, gac, routes, memds)
   data        {data}
   access key  {access}
   secret key  {secret}

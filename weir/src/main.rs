@@ -17,6 +17,7 @@ use clap::Parser;
 use cli::{Cli, Command};
 use operator::args::GacArgs;
 use operator::failure::Failure;
+use operator::metadata_args::MemdsArgs;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +40,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         cli.command,
         Command::Proxy(_)
             | Command::Gac(GacArgs { command: None, .. })
-            | Command::Memds(_)
+            | Command::Memds(MemdsArgs { command: None, .. })
             | Command::Storage(_)
             | Command::Control(_)
     );
@@ -61,7 +62,15 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Quota(args) => operator::until(&shutdown, operator::quota::run(args)).await,
             Command::Top(args) => operator::until(&shutdown, operator::top::run(args)).await,
             Command::Explain(args) => operator::until(&shutdown, operator::explain::run(args)).await,
-            Command::Memds(args) => tier::run_memds(args, shutdown).await,
+            Command::Routes(args) => operator::until(&shutdown, operator::routes::run(args)).await,
+            Command::Cache(args) => operator::until(&shutdown, operator::cache::run(args)).await,
+            Command::Memds(MemdsArgs { server: Some(args), .. }) => tier::run_memds(args, shutdown).await,
+            Command::Memds(MemdsArgs { command: Some(command), .. }) => {
+                operator::until(&shutdown, operator::memds::run(command)).await
+            }
+            Command::Memds(_) => {
+                anyhow::bail!("say --config FILE, or what to ask the running servers (--help)")
+            }
             Command::Storage(args) => tier::run_storage(args, shutdown).await,
             Command::Control(args) => tier::run_control(args, shutdown).await,
             Command::Cluster(args) => cluster::run(args, shutdown).await,

@@ -74,6 +74,10 @@ impl Tier for gac_server::Handle {
 }
 
 impl Tier for memds::Handle {
+    fn operators(&self) -> Router {
+        admin::memds_routes(vec![self.inspector()])
+    }
+
     fn address(&self) -> SocketAddr {
         self.address()
     }

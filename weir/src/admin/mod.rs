@@ -7,6 +7,7 @@ mod access;
 mod answer;
 mod gac;
 mod listener;
+mod memds;
 mod proxy;
 mod quotas;
 
@@ -27,7 +28,8 @@ use tokio_util::sync::CancellationToken;
 use crate::operator_token::OperatorToken;
 pub(crate) use answer::{Problem, ProblemKind};
 pub(crate) use gac::routes as gac_routes;
-pub(crate) use proxy::routes as proxy_routes;
+pub(crate) use memds::{ServerRoutes, routes as memds_routes};
+pub(crate) use proxy::{FlushRequest, routes as proxy_routes};
 pub(crate) use quotas::{RingAction, RingRequest, routes as quota_routes};
 
 /// How often histograms are folded, so that an unscraped process does not grow.

@@ -39,7 +39,17 @@ impl Client {
 
     /// What is at `base` + `path`.
     pub(crate) async fn get<T: DeserializeOwned>(&self, base: &str, path: &str) -> Result<T, Failure> {
-        self.ask(Method::GET, base, path, Bytes::new()).await
+        self.get_within(base, path, ANSWER_WITHIN).await
+    }
+
+    /// The same, from what should be quick: a process that is frozen takes connections, too.
+    pub(crate) async fn get_within<T: DeserializeOwned>(
+        &self,
+        base: &str,
+        path: &str,
+        within: Duration,
+    ) -> Result<T, Failure> {
+        self.ask(Method::GET, (base, path), Bytes::new(), within).await
     }
 
     /// Sends `body` to `base` + `path`.
@@ -49,15 +59,15 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Failure> {
-        self.ask(Method::POST, base, path, serde_json::to_vec(body)?.into()).await
+        self.ask(Method::POST, (base, path), serde_json::to_vec(body)?.into(), ANSWER_WITHIN).await
     }
 
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
-        base: &str,
-        path: &str,
+        (base, path): (&str, &str),
         body: Bytes,
+        within: Duration,
     ) -> Result<T, Failure> {
         let uri: Uri = format!("{base}{path}")
             .parse()
@@ -77,9 +87,9 @@ impl Client {
             let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
             Ok::<_, Failure>((status, body.map_err(|error| unreachable(error.to_string()))?.to_bytes()))
         };
-        let (status, body) = tokio::time::timeout(ANSWER_WITHIN, exchange)
+        let (status, body) = tokio::time::timeout(within, exchange)
             .await
-            .map_err(|_| unreachable(format!("nothing came within {ANSWER_WITHIN:?}")))??;
+            .map_err(|_| unreachable(format!("nothing came within {within:?}")))??;
         read(status, &body).map_err(|failure| match failure {
             Failure::Other(error) => Failure::Other(error.context(format!("the answer of {base}{path}"))),
             failure => failure,

@@ -9,7 +9,7 @@ pub(crate) const EXIT_CODES: &str = "Exit codes:\n  \
     0  done\n  \
     1  failed\n  \
     2  wrong usage\n  \
-    3  there is no such thing: quota, version, request, server\n  \
+    3  there is no such thing: quota, version, request, server, table, partition\n  \
     4  refused: invalid, not allowed, or changed meanwhile\n  \
     5  nobody answers who could";
 

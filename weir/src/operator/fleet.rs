@@ -1,7 +1,9 @@
 //! The fleet that a command is about: which process to ask what.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use futures_util::future::join_all;
@@ -20,6 +22,11 @@ const DEV_ENDPOINT: &str = "http://127.0.0.1:9901";
 /// Where `weir dev` keeps its data unless told otherwise.
 const DEV_DIR: &str = "weir-data";
 
+/// How long a process may take to say what it is. It costs it nothing: what takes longer stands still.
+const ABOUT_WITHIN: Duration = Duration::from_secs(3);
+/// How long it may take to say what it has.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+
 /// Which fleet, and how to print what it says.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Which fleet")]
@@ -30,7 +37,8 @@ pub(crate) struct Reach {
     pub dir: Option<PathBuf>,
 
     /// URL of an operators' endpoint, such as http://10.0.0.10:9901; repeatable: name every process that
-    /// is to be asked (the control plane's members for quotas, proxies for top and explain, GAC servers).
+    /// is to be asked (the control plane's members for quotas, proxies for top, explain and cache, GAC servers,
+    /// MemDS servers for routes).
     /// [env: WEIR_ADMIN, with commas, if --dir is not given]
     #[arg(long, global = true, value_name = "URL", value_delimiter = ',')]
     pub admin: Vec<String>,
@@ -51,7 +59,9 @@ pub(crate) enum Tier {
     Control,
     /// GAC servers: pools and shares.
     Gac,
-    /// Proxies: what was asked, admitted and refused.
+    /// MemDS servers: tables and routes.
+    Memds,
+    /// Proxies: what was asked, admitted and refused, and what they have cached.
     Proxy,
 }
 
@@ -60,6 +70,7 @@ impl Tier {
         match self {
             Self::Control => "control",
             Self::Gac => "gac",
+            Self::Memds => "memds",
             Self::Proxy => "proxy",
         }
     }
@@ -68,6 +79,7 @@ impl Tier {
         match self {
             Self::Control => "member of the control plane",
             Self::Gac => "GAC server",
+            Self::Memds => "MemDS server",
             Self::Proxy => "proxy",
         }
     }
@@ -107,7 +119,7 @@ impl Fleet {
         let asked = candidates.into_iter().map(|(name, url)| {
             let client = client.clone();
             async move {
-                let about = client.get::<About>(&url, "/about").await;
+                let about = client.get_within::<About>(&url, "/about", ABOUT_WITHIN).await;
                 (name, url, about)
             }
         });
@@ -143,6 +155,13 @@ impl Fleet {
         &self.silent
     }
 
+    /// Those of `tier` that do not answer: name → why. What is known by its URL only may be of any tier.
+    pub(crate) fn silent_of(&self, tier: Tier) -> BTreeMap<String, String> {
+        let prefix = format!("{}-", tier.name());
+        let may_be = |name: &str| name.starts_with(&prefix) || name.contains("://");
+        self.silent.iter().filter(|(name, _)| may_be(name)).cloned().collect()
+    }
+
     fn silence(&self) -> String {
         match self.silent.as_slice() {
             [] => String::new(),
@@ -160,20 +179,24 @@ impl Fleet {
         path: &str,
     ) -> Result<Answers<T>, Failure> {
         let asked = self.of(tier)?.into_iter().map(|process| async move {
-            let answer = self.client.get::<T>(&process.url, path).await;
+            let answer = self.client.get_within::<T>(&process.url, path, READ_WITHIN).await;
             (process, answer)
         });
-        let mut answers = Answers { given: Vec::new(), missing: Vec::new() };
-        for (process, answer) in join_all(asked).await {
-            match answer {
-                Ok(answer) => answers.given.push((process, answer)),
-                Err(failure) => answers.missing.push((process.name, failure)),
-            }
-        }
-        match answers.given.is_empty() {
-            false => Ok(answers),
-            true => Err(worst(answers.missing)),
-        }
+        Answers::sorted(join_all(asked).await)
+    }
+
+    /// What every process of `tier` answers to a change, all asked at once; fails when none does.
+    pub(crate) async fn post_all<T: DeserializeOwned>(
+        &self,
+        tier: Tier,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Answers<T>, Failure> {
+        let asked = self.of(tier)?.into_iter().map(|process| async move {
+            let answer = self.client.post::<T>(&process.url, path, body).await;
+            (process, answer)
+        });
+        Answers::sorted(join_all(asked).await)
     }
 
     /// What the control plane answers to a read: the first member that can.
@@ -206,7 +229,34 @@ impl Fleet {
     }
 }
 
+impl<T> Answers<T> {
+    /// Parts answers from failures; at least one answer is needed.
+    fn sorted(all: Vec<(Process, Result<T, Failure>)>) -> Result<Self, Failure> {
+        let mut answers = Self { given: Vec::new(), missing: Vec::new() };
+        for (process, answer) in all {
+            match answer {
+                Ok(answer) => answers.given.push((process, answer)),
+                Err(failure) => answers.missing.push((process.name, failure)),
+            }
+        }
+        match answers.given.is_empty() {
+            false => Ok(answers),
+            true => Err(worst(answers.missing)),
+        }
+    }
+}
+
 impl Process {
+    /// Names for what each server of the process answered: its own where there is one, and with a number
+    /// where `weir dev` runs several.
+    pub(crate) fn each<T>(self, answers: Vec<T>) -> impl Iterator<Item = (String, T)> {
+        let alone = answers.len() == 1;
+        (1..).zip(answers).map(move |(number, answer)| match alone {
+            true => (self.name.clone(), answer),
+            false => (format!("{}#{number}", self.name), answer),
+        })
+    }
+
     fn runs(&self, tier: Tier) -> bool {
         self.tiers.iter().any(|known| known == tier.name())
     }

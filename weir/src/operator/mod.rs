@@ -1,7 +1,8 @@
-//! Operators' commands: `weir quota`, `top`, `explain`, `gac status`; what they ask is the operators'
+//! Operators' commands: `weir quota`, `top`, `explain`, `gac`, `routes`, `memds`, `cache`; what they ask is the operators'
 //! endpoint of each process (`crate::admin`).
 
 pub(crate) mod args;
+pub(crate) mod cache;
 mod client;
 mod confirm;
 pub(crate) mod explain;
@@ -10,9 +11,13 @@ mod figure;
 mod fleet;
 pub(crate) mod gac;
 mod in_force;
+pub(crate) mod memds;
+pub(crate) mod metadata_args;
 pub(crate) mod quota;
 mod quota_change;
 mod quota_text;
+mod route_agreement;
+pub(crate) mod routes;
 pub(crate) mod top;
 
 use std::future::Future;
