@@ -34,7 +34,10 @@ async fn flush(reach: &Reach, change: &ChangeArgs) -> Result<(), Failure> {
     let fleet = Fleet::find(reach).await?;
     let proxies: Vec<_> = fleet.of(Tier::Proxy)?.into_iter().map(|process| process.name).collect();
     if reach.output == OutputFormat::Table || change.dry_run {
-        figure::print(format!("{} forgets its cached tables and routes", proxies.join(" and ")))?;
+        figure::print(match proxies.as_slice() {
+            [one] => format!("{one} forgets its cached tables and routes"),
+            all => format!("{} proxies forget their cached tables and routes: {}", all.len(), all.join(", ")),
+        })?;
     }
     if change.dry_run {
         return Ok(());

@@ -1,0 +1,318 @@
+"""Routing as operators see it: `weir routes`, `weir memds status`, `weir cache`, with servers that come and go.
+
+Short forms. The long ones, with their figures, are loadgen/bench/routing.py.
+"""
+
+import json
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+import fleet
+
+SERVERS = ["memds-1", "memds-2"]
+# 24,000 read units per second: a partition serves 3,000 of them, and the writes take a part of one.
+NINE_PARTITIONS = {
+    "BillingMode": "PROVISIONED",
+    "ProvisionedThroughput": {"ReadCapacityUnits": 24_000, "WriteCapacityUnits": 100},
+}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with fleet.Cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def orders(cluster):
+    """A table of nine partitions, written to, whose routes both servers know."""
+    db = cluster.client()
+    fleet.create_table(db, "orders", sort=True, **NINE_PARTITIONS)
+    for number in range(20):
+        db.put_item(TableName="orders", Item=key(number))
+    await_agreement(cluster)
+    return "orders"
+
+
+def key(number):
+    return {"pk": {"S": f"key-{number}"}, "sk": {"N": "1"}}
+
+
+def routes(cluster, table, *words):
+    return cluster.weir("routes", table, *words, "-o", "json")
+
+
+def memds(cluster):
+    return cluster.weir("memds", "status", "-o", "json")
+
+
+def lookups(cluster):
+    return sum(server["lookups"] for server in memds(cluster)["servers"].values())
+
+
+def await_agreement(cluster, servers=2, deadline_s=30):
+    end = time.monotonic() + deadline_s
+    while True:
+        seen = memds(cluster)
+        ready = [server for server in seen["servers"].values() if server["ready"]]
+        leaders = [row["leader"] for table in cluster.client().list_tables()["TableNames"]
+                   for row in routes(cluster, table)["partitions"]]
+        if len(ready) == servers and seen["agree"] and all(leaders):
+            return seen
+        assert time.monotonic() < end, seen
+        time.sleep(0.05)
+
+
+def test_routes_are_the_ones_that_the_storage_nodes_serve_by(cluster, orders):
+    seen = routes(cluster, orders)
+    rows = seen["partitions"]
+
+    assert (len(rows), seen["partitions_total"], seen["seams"]) == (9, 9, [])
+    assert [row["start"] for row in rows] == [""] + [row["end"] for row in rows[:-1]]
+    assert rows[-1]["end"] is None
+    for row in rows:
+        assert sorted(zone for _, zone, _ in row["members"]) == [0, 1, 2]
+        assert row["leader"] in [node for node, _, _ in row["members"]]
+        assert (row["agree"], row["differing"]) == (2, {})
+    assert {name: server["knows_table"] for name, server in seen["servers"].items()} == dict.fromkeys(SERVERS, True)
+    led = {node: 0 for node in (1, 2, 3)}
+    for table in cluster.client().list_tables()["TableNames"]:
+        for row in routes(cluster, table)["partitions"]:
+            led[row["leader"]] += 1
+    assert led == {node: cluster.metric(f"storage-{node}", "weir_storage_leaders") for node in led}
+
+    shown = cluster.weir("routes", orders)
+    assert shown.splitlines()[-1] == "9 partitions, 2 of 2 servers agree"
+    assert "!" not in shown
+
+
+def test_a_key_is_found_in_the_one_partition_that_holds_it(cluster, orders):
+    found = set()
+    for number in range(20):
+        seen = routes(cluster, orders, "--key", json.dumps(key(number)))
+        [row] = seen["partitions"]
+        assert row["start"] <= seen["key"] and (row["end"] is None or seen["key"] < row["end"])
+        place = routes(cluster, orders, "--key", json.dumps({"pk": key(number)["pk"]}))
+        assert seen["key"].startswith(place["key"]) and place["partitions"] == [row]
+        found.add(row["partition"])
+    assert len(found) > 3, "twenty keys spread over nine partitions"
+    number = min(found)
+    shown = cluster.weir("routes", orders, "--partition", str(number), "--wide")
+    assert shown.splitlines()[-1] == "1 of 9 partitions, 2 of 2 servers agree"
+    assert "…" not in shown and "…" in cluster.weir("routes", orders)
+
+
+def test_every_request_costs_two_lookups_whether_the_caches_know_or_not(cluster, orders):
+    db = cluster.client()
+    reads = 40
+
+    def cost(read):
+        before = lookups(cluster)
+        for number in range(reads):
+            read(number)
+        # Those that nobody waits for leave within milliseconds.
+        end = time.monotonic() + 5
+        while lookups(cluster) - before < 2 * reads and time.monotonic() < end:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        return lookups(cluster) - before
+
+    def get(number):
+        db.get_item(TableName=orders, Key=key(number % 20))
+
+    def cold(number):
+        cluster.weir("cache", "flush", "--yes")
+        get(number)
+
+    get(0)
+    assert cost(get) == 2 * reads
+    reads = 5
+    assert cost(cold) == 2 * reads
+
+
+def test_a_flush_empties_all_proxies_and_no_request_fails(cluster, orders):
+    stopped, failures, done = threading.Event(), [], [0, 0]
+
+    def read(proxy):
+        db = cluster.client(proxy, retries=1)
+        while not stopped.is_set():
+            try:
+                db.get_item(TableName=orders, Key=key(done[proxy] % 20))
+                done[proxy] += 1
+            except (BotoCoreError, ClientError) as error:
+                failures.append(repr(error))
+
+    threads = [threading.Thread(target=read, args=(proxy,)) for proxy in (0, 1)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5):
+            wanted = [count + 40 for count in done]
+            end = time.monotonic() + 20
+            while any(now < then for now, then in zip(done, wanted)):
+                assert time.monotonic() < end, (done, failures)
+                time.sleep(0.01)
+            said = cluster.weir("cache", "flush", "--yes", "--reason", "e2e", "--author", "test", "-o", "json")
+            assert not said["missing"] and set(said["proxies"]) == {"proxy-1", "proxy-2"}
+            for forgotten in said["proxies"].values():
+                assert forgotten["tables"] >= 1 and forgotten["routes"] >= 1
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
+    assert not failures, failures[:3]
+
+    cluster.weir("cache", "flush", "--yes")
+    said = cluster.weir("cache", "flush", "--yes", "-o", "json")
+    nothing = {"tables": 0, "routes": 0, "warm": 0}
+    assert said["proxies"] == {"proxy-1": nothing, "proxy-2": nothing}
+    log = (cluster.directory / "logs" / "proxy-1.log").read_text()
+    assert "e2e" in log and "emptied the caches" in log
+
+
+def test_status_shows_what_each_server_holds_and_that_they_agree(cluster, orders):
+    seen = await_agreement(cluster)
+
+    assert set(seen["servers"]) == set(SERVERS) and not seen["missing"]
+    for server in seen["servers"].values():
+        assert server["ready"] and server["uptime_seconds"] > 0
+        assert server["tables"] >= 1 and server["routes"] >= 9
+        assert 0 < server["route_bytes"] < 1000 * server["routes"]
+        assert sorted(node["node"] for node in server["nodes"]) == [1, 2, 3]
+        assert all(node["push_seconds"] < 30 for node in server["nodes"])
+        [peer] = server["peers"]
+        assert peer["connected"] and peer["address"] != server["address"]
+    assert len({server["root"] for server in seen["servers"].values()}) == 1
+    shown = cluster.weir("memds", "status", "--nodes")
+    assert shown.splitlines()[-1].startswith("2 servers, ")
+    assert shown.splitlines()[-1].endswith("all hold the same routes")
+
+
+def test_a_killed_server_is_silent_and_comes_back_filled(cluster, orders):
+    cluster.command("kill", "memds-2")
+    assert set(memds(cluster)["missing"]) == {"memds-2"}
+    shown = cluster.weir("routes", orders)
+    assert "! memds-2 is silent" in shown
+    assert shown.splitlines()[-1] == "9 partitions, 1 of 1 servers agree, 1 silent"
+    fleet.create_table(cluster.client(), "made-meanwhile")
+
+    cluster.command("start", "memds-2")
+    seen = await_agreement(cluster)
+    assert not seen["missing"]
+    for table in (orders, "made-meanwhile"):
+        rows = routes(cluster, table)["partitions"]
+        assert rows and all(row["agree"] == 2 for row in rows), rows
+
+
+def test_a_frozen_server_is_silent_within_seconds_and_no_request_notices(cluster, orders):
+    db = cluster.client(retries=1)
+    cluster.command("pause", "memds-1")
+    try:
+        assert cluster.processes()["memds-1"]["state"] == "paused"
+        for number in range(20):
+            db.get_item(TableName=orders, Key=key(number))
+        began = time.monotonic()
+        assert "! memds-1 is silent" in cluster.weir("memds", "status")
+        assert time.monotonic() - began < 10
+    finally:
+        cluster.command("resume", "memds-1")
+    assert cluster.processes()["memds-1"]["state"] == "running"
+    await_agreement(cluster)
+
+
+def test_a_slowed_server_lives_and_is_resumed(cluster, orders):
+    db = cluster.client(retries=1)
+    cluster.command("slow", "memds-1", "--ms", "40")
+    try:
+        assert cluster.processes()["memds-1"]["state"] == "slowed"
+        for number in range(20):
+            db.get_item(TableName=orders, Key=key(number))
+        assert set(memds(cluster)["servers"]) == set(SERVERS), "slow is not silent"
+    finally:
+        cluster.command("resume", "memds-1")
+    assert cluster.processes()["memds-1"]["state"] == "running"
+    assert "neither paused nor slowed" in refused(cluster, "resume", "memds-1")
+    assert "no process" in refused(cluster, "pause", "memds-9")
+
+
+def refused(cluster, *words):
+    done = subprocess.run(
+        [str(fleet.WEIR), "cluster", "--dir", str(cluster.directory), *words],
+        capture_output=True, text=True, timeout=60,
+    )
+    assert done.returncode == 1, (words, done.stdout, done.stderr)
+    return done.stderr
+
+
+def test_commands_say_by_their_exit_codes_what_went_wrong(cluster, orders):
+    assert "no table nowhere" in cluster.weir("routes", "nowhere", code=3)
+    assert "no partition 9999" in cluster.weir("routes", orders, "--partition", "9999", code=3)
+    for wrong in ["", "x", "[]", '{"pk": "a"}', '{"id": {"S": "a"}}', '{"pk": {"N": "1"}, "sk": {"N": "1"}}']:
+        cluster.weir("routes", orders, "--key", wrong, code=4)
+    assert "pk (S) and sk (N)" in cluster.weir("routes", orders, "--key", '{"id": {"S": "a"}}', code=4)
+    cluster.weir("routes", code=2)
+    cluster.weir("routes", orders, "--partition", "1", "--key", "{}", code=2)
+    cluster.weir("memds", "frobnicate", code=2)
+    cluster.weir("memds", code=2)
+    cluster.weir("cache", code=2)
+    proxy = cluster.processes()["proxy-1"]["admin"]
+    assert "no MemDS server" in fleet.run_weir("routes", orders, "--admin", proxy, code=5)
+    assert "no proxy" in fleet.run_weir(
+        "cache", "flush", "--admin", cluster.processes()["memds-1"]["admin"], code=5
+    )
+
+
+def test_nothing_is_flushed_without_the_operators_token(cluster):
+    proxy = cluster.processes()["proxy-1"]["admin"]
+    flush = ("cache", "flush", "--yes", "--admin", proxy)
+    assert "token" in fleet.run_weir(*flush, code=4, token="wrong-token-0123456789")
+
+    def post(body, token=None):
+        headers = {"Content-Type": "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        request = urllib.request.Request(f"http://{proxy}/routing/flush", body.encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    token = (cluster.directory / "operator-token").read_text().strip()
+    signed = '{"author": "mallory"}'
+    assert post(signed) == 401
+    assert post(signed, "wrong-token-0123456789") == 401
+    assert [post(body, token) for body in ["", "{}", "[]", '{"author": 1}', '{"author": "a", "x": 1}']] == [400] * 5
+    assert post(signed, token) == 200
+
+
+def test_a_dry_run_flushes_nothing(cluster, orders):
+    cluster.client().get_item(TableName=orders, Key=key(0))
+    said = cluster.weir("cache", "flush", "--dry-run")
+    assert "proxy-1" in said and "proxy-2" in said
+    flushed = cluster.weir("cache", "flush", "--yes", "-o", "json")["proxies"]["proxy-1"]
+    assert flushed["tables"] >= 1 and flushed["routes"] >= 1
+
+
+def test_weir_dev_shows_its_two_servers(weir, db, table_name):
+    fleet.create_table(db, table_name)
+    end = time.monotonic() + 10
+    while weir.weir("routes", table_name).splitlines()[-1] != "4 partitions, 2 of 2 servers agree":
+        assert time.monotonic() < end, weir.weir("routes", table_name)
+        time.sleep(0.05)
+    assert len(weir.weir("memds", "status", "-o", "json")["servers"]) == 2
+    assert weir.weir("cache", "flush", "--yes", "-o", "json")["missing"] == {}
+
+
+def test_another_number_of_servers_is_kept_for_later_starts(tmp_path):
+    for arguments in (["--memds", "3", "--proxies", "1", "--gac", "1"], []):
+        with fleet.Cluster(tmp_path, arguments) as cluster:
+            names = sorted(name for name in cluster.processes() if name.startswith("memds-"))
+            assert names == ["memds-1", "memds-2", "memds-3"]
+            assert len(memds(cluster)["servers"]) == 3
