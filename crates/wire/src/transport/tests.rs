@@ -7,8 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use prost::Message as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -359,13 +361,46 @@ async fn a_server_that_answers_nothing_is_silent_until_it_answers() {
     assert_eq!(connection.silent_for(clock::now()), None);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_servers_callers_time_out_and_its_backlog_is_not_executed() {
+    const CALLS: u64 = 200;
+    let fixture = start(false).await;
+    let (address, thawed) = freezable(fixture.address.clone()).await;
+    let config = ConnectionConfig { queue: 64, in_flight: 96, ..ConnectionConfig::named("test") };
+    let mut connection = Connection::open(&address, config);
+    connection.reconnected().await;
+    for _ in 0..10 {
+        assert!(connection.call::<Lookup>(&lookup(0), LONG).await.is_ok());
+    }
+
+    thawed.send_replace(false);
+    let deadline = Duration::from_millis(50);
+    let calls = (1..=CALLS).map(|call| {
+        let connection = &connection;
+        async move { connection.call::<Lookup>(&lookup(call), deadline).await }
+    });
+    let ends = join_all(calls).await;
+    let timed_out = ends.iter().filter(|end| **end == Err(CallError::Timeout)).count();
+    let refused = ends.iter().filter(|end| **end == Err(CallError::QueueFull)).count();
+    assert_eq!((timed_out <= 96, timed_out + refused), (true, ends.len()), "its bounds hold");
+    assert!(connection.silent_for(clock::now()).is_some_and(|silent| silent >= deadline));
+    // The backlog is old beyond doubt: a frozen server's time passes, nothing is waited for.
+    tokio::time::sleep(deadline).await;
+    assert_eq!(connection.in_flight(), 0);
+
+    thawed.send_replace(true);
+    assert_eq!(connection.call::<Lookup>(&lookup(7), LONG).await, Ok(echo(&lookup(7), 0)));
+    assert_eq!(fixture.service.calls.load(Ordering::SeqCst), 11, "nothing of the backlog ran");
+    assert_eq!(connection.silent_for(clock::now()), None);
+}
+
 #[tokio::test]
 async fn an_undecodable_stream_costs_only_itself() {
     let fixture = start(false).await;
     let connection = connect(&fixture);
     assert!(connection.call::<Lookup>(&lookup(1), LONG).await.is_ok());
     let mut garbage = TcpStream::connect(&fixture.address).await.expect("it listens");
-    tokio::io::AsyncWriteExt::write_all(&mut garbage, &[0xff; 4096]).await.expect("sent");
+    garbage.write_all(&[0xff; 4096]).await.expect("sent");
     drop(garbage);
     assert!(connection.call::<Lookup>(&lookup(2), LONG).await.is_ok());
 }
@@ -487,6 +522,37 @@ async fn raw_stream(address: &str) -> (mpsc::Sender<Frame>, tonic::Streaming<Fra
         .max_decoding_message_size(64 * 1024 * 1024);
     let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
     (sender, client.open(stream).await.expect("it accepts").into_inner())
+}
+
+/// A relay to `address` that passes nothing on while it is frozen: what a stopped process looks like from
+/// outside.
+async fn freezable(address: String) -> (String, watch::Sender<bool>) {
+    let listener = listen("127.0.0.1:0").await;
+    let own = listener.local_addr().expect("it is bound").to_string();
+    let (thawed, gate) = watch::channel(true);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(&address).await.expect("the server listens");
+            for socket in [&client, &server] {
+                socket.set_nodelay(true).expect("a TCP socket");
+            }
+            let ((from_client, to_client), (from_server, to_server)) =
+                (client.into_split(), server.into_split());
+            tokio::spawn(pass(from_client, to_server, gate.clone()));
+            tokio::spawn(pass(from_server, to_client, gate.clone()));
+        }
+    });
+    (own, thawed)
+}
+
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut gate: watch::Receiver<bool>) {
+    let mut some = vec![0; 64 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut some).await {
+        let open = gate.wait_for(|thawed| *thawed).await.is_ok();
+        if !open || to.write_all(&some[..read]).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Waits for what is bound to come true; a hang is the test's failure.
