@@ -6,6 +6,9 @@ use crate::perkle::PerkleTree;
 use crate::route_entry::RouteEntry;
 use crate::{Learned, Route, route_entry};
 
+/// Room for the keys of most entries.
+const WORKING_KEY: usize = 64;
+
 /// Every route that is known, of every table. Clones share what did not change since, so a writer changes
 /// its copy and publishes it as an immutable snapshot.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +20,7 @@ impl PartitionMap {
     /// The route of the partition of `table` that holds `key`.
     #[must_use]
     pub fn holder(&self, table: TableId, key: &[u8]) -> Option<Route> {
-        self.floor(table, key).filter(|route| route.holds(key))
+        self.holder_entry(table, key, &mut Vec::with_capacity(WORKING_KEY))?.route(table)
     }
 
     /// The entry of the partition of `table` that holds `key`, to be sent as it is. `found` is working memory.
@@ -27,15 +30,15 @@ impl PartitionMap {
         key: &[u8],
         found: &'a mut Vec<u8>,
     ) -> Option<RouteEntry<'a>> {
-        let value = self.tree.floor(&route_entry::key(table, key), found)?;
-        let entry = RouteEntry { start: found.get(8..)?, value };
+        let value = route_entry::with_key(table, key, |key| self.tree.floor(key, found))?;
+        let entry = RouteEntry { start: found.get(route_entry::TABLE..)?, value };
         (route_entry::table(found) == table && entry.holds(key)).then_some(entry)
     }
 
     /// The route of `table` with the greatest range start that is not past `key`.
     fn floor(&self, table: TableId, key: &[u8]) -> Option<Route> {
-        let mut found = Vec::new();
-        let value = self.tree.floor(&route_entry::key(table, key), &mut found)?;
+        let mut found = Vec::with_capacity(WORKING_KEY);
+        let value = route_entry::with_key(table, key, |key| self.tree.floor(key, &mut found))?;
         route_entry::route(&found, value).filter(|route| route.table == table)
     }
 
@@ -54,7 +57,8 @@ impl PartitionMap {
         if !route_entry::fits(route) || !overlapping.iter().all(|known| route.supersedes(known)) {
             return Learned::Known;
         }
-        for gone in overlapping {
+        // What begins where it does is replaced.
+        for gone in overlapping.iter().filter(|gone| gone.range.start != route.range.start) {
             self.tree.remove(&route_entry::key(gone.table, &gone.range.start));
         }
         self.tree.insert(&route_entry::key(route.table, &route.range.start), &route_entry::value(route));
@@ -88,6 +92,13 @@ impl PartitionMap {
     #[must_use]
     pub fn len(&self) -> usize {
         self.tree.len()
+    }
+
+    /// Bytes of memory that the routes take, those that are shared with other versions of the map with them;
+    /// what the allocator adds is not counted.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.tree.bytes()
     }
 
     /// Whether there is none.

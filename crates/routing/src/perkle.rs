@@ -9,20 +9,26 @@
 //! or is late; it is no defence against somebody who constructs collisions, and need not be one: whoever can
 //! push entries can push wrong ones.
 
+mod block;
+mod change;
 mod difference;
 mod entries;
+mod entry_sum;
 mod node;
+mod prefix;
 mod region;
 mod symbol;
 #[cfg(test)]
 mod tests;
 
 pub use entries::Entries;
-pub use node::EntrySum;
+pub use entry_sum::EntrySum;
 pub use region::{Region, RegionDigest};
 
-use node::{BranchHead, Node, branch, leaf, leaf_parts};
-use symbol::{Symbol, first_difference, symbol};
+use block::View;
+use change::{New, alone, put, take};
+use node::Node;
+use symbol::symbol;
 
 /// The longest key: a table's number and the longest storage key, with room to spare. Bounds the depth.
 pub const MAX_KEY: usize = 4096;
@@ -31,20 +37,15 @@ pub const MAX_KEY: usize = 4096;
 #[derive(Clone, Debug, Default)]
 pub struct PerkleTree {
     root: Option<Node>,
-}
-
-/// What became of a subtree from which a key was removed.
-enum Removed {
-    Nothing,
-    /// The entry's hash, and what is left.
-    Entry(EntrySum, Option<Node>),
+    /// Bytes of all nodes.
+    bytes: usize,
 }
 
 impl PerkleTree {
     /// An empty tree.
     #[must_use]
     pub const fn new() -> Self {
-        Self { root: None }
+        Self { root: None, bytes: 0 }
     }
 
     /// Number of entries.
@@ -71,23 +72,33 @@ impl PerkleTree {
     /// When the key is longer than [`MAX_KEY`].
     pub fn insert(&mut self, key: &[u8], value: &[u8]) {
         assert!(key.len() <= MAX_KEY, "keys are at most {MAX_KEY} bytes");
-        let sum = EntrySum::of(key, value);
-        self.root = Some(match &self.root {
-            None => leaf(key, value),
-            Some(root) => put(root, 0, key, value, sum).0,
-        });
+        let new = New { key, value, sum: EntrySum::of(key, value) };
+        let grown = match &mut self.root {
+            None => {
+                let root = self.root.insert(alone(new, 0));
+                root.bytes().cast_signed()
+            }
+            Some(root) => put(root, 0, new).grown,
+        };
+        self.bytes = self.bytes.strict_add_signed(grown);
     }
 
     /// Removes an entry; says whether there was one.
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        let Some(root) = &self.root else { return false };
-        match take(root, 0, key) {
-            Removed::Nothing => false,
-            Removed::Entry(_, rest) => {
-                self.root = rest;
-                true
-            }
+        let Some(sum) = self.get(key).map(|value| EntrySum::of(key, value)) else { return false };
+        let taken = take(self.root.as_mut().expect("it has an entry"), 0, key, sum);
+        if taken.is_empty {
+            self.root = None;
         }
+        self.bytes = self.bytes.strict_add_signed(taken.grown);
+        true
+    }
+
+    /// Bytes of memory that its nodes take, those that it shares with other versions with them; what the
+    /// allocator adds is not counted.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The value of `key`.
@@ -96,9 +107,9 @@ impl PerkleTree {
         let (mut node, mut base) = (self.root.as_ref()?, 0);
         loop {
             match node {
-                Node::Leaf(leaf) => {
-                    let (rest, value) = leaf_parts(leaf);
-                    return (key.get(base..) == Some(rest)).then_some(value);
+                Node::Block(block) => {
+                    let view = View::of(block);
+                    return view.search(key.get(base..)?).ok().map(|at| view.entry(at).1);
                 }
                 Node::Branch(branch) => {
                     let head = &branch.header.header;
@@ -119,9 +130,19 @@ impl PerkleTree {
         let mut lesser: Option<(&Node, usize)> = None;
         let (node, base) = loop {
             match node {
-                Node::Leaf(leaf) => {
-                    let is_at_most = leaf_parts(leaf).0 <= key.get(base..).unwrap_or(&[]);
-                    break if is_at_most { (node, base) } else { lesser? };
+                Node::Block(block) => {
+                    let view = View::of(block);
+                    let place = match view.search(key.get(base..).unwrap_or(&[])) {
+                        Ok(place) => place,
+                        Err(0) => break lesser?,
+                        Err(after) => after - 1,
+                    };
+                    let (rest, value) = view.entry(place);
+                    found.clear();
+                    for part in [&key[..base], view.shared, rest] {
+                        found.extend_from_slice(part);
+                    }
+                    return Some(value);
                 }
                 Node::Branch(branch) => {
                     let head = &branch.header.header;
@@ -174,8 +195,10 @@ impl PerkleTree {
 fn last<'a>(mut node: &'a Node, mut base: usize, key: &mut Vec<u8>) -> &'a [u8] {
     loop {
         match node {
-            Node::Leaf(leaf) => {
-                let (rest, value) = leaf_parts(leaf);
+            Node::Block(block) => {
+                let view = View::of(block);
+                let (rest, value) = view.entry(view.len() - 1);
+                key.extend_from_slice(view.shared);
                 key.extend_from_slice(rest);
                 return value;
             }
@@ -185,133 +208,6 @@ fn last<'a>(mut node: &'a Node, mut base: usize, key: &mut Vec<u8>) -> &'a [u8] 
                 base = head.child_base();
                 node = branch.slice.last().expect("a branch has children");
             }
-        }
-    }
-}
-
-/// Copies the path to `key` with its new value: the copy, and the old value's hash.
-fn put(node: &Node, base: usize, key: &[u8], value: &[u8], sum: EntrySum) -> (Node, Option<EntrySum>) {
-    match node {
-        Node::Leaf(old) => {
-            let (rest, old_value) = leaf_parts(old);
-            let old_sum = || EntrySum::of(&[&key[..base], rest].concat(), old_value);
-            match first_difference(&key[base..], rest, 0) {
-                None => (leaf(rest, value), Some(old_sum())),
-                Some(relative) => {
-                    let at = base * 2 + relative;
-                    let moved = leaf(&rest[at / 2 - base..], old_value);
-                    let beside = (symbol(rest, relative), moved, old_sum(), 1);
-                    (fork(at, base, key, (value, sum), beside), None)
-                }
-            }
-        }
-        Node::Branch(old) => {
-            let head = &old.header.header;
-            if let Some(at) = head.leaves_at(key, base) {
-                let moved = BranchHead { prefix: head.prefix[at / 2 - base..].into(), ..head.clone() };
-                let moved = branch(moved, old.slice.to_vec());
-                let beside = (head.prefix_symbol(at, base), moved, head.sum, head.count);
-                return (fork(at, base, key, (value, sum), beside), None);
-            }
-            let next = symbol(key, usize::from(head.at));
-            let mut children = old.slice.to_vec();
-            let replaced = if let Some(place) = head.place(next) {
-                let (child, replaced) = put(&children[place], head.child_base(), key, value, sum);
-                children[place] = child;
-                replaced
-            } else {
-                children.insert(head.below(next), leaf(&key[head.child_base()..], value));
-                None
-            };
-            let head = BranchHead {
-                sum: head.sum.minus(replaced.unwrap_or_default()).plus(sum),
-                count: head.count + u32::from(replaced.is_none()),
-                symbols: head.symbols | 1 << next,
-                ..head.clone()
-            };
-            (branch(head, children), replaced)
-        }
-    }
-}
-
-/// A new branch at `at`, with the new entry and what stood there before.
-fn fork(
-    at: usize,
-    base: usize,
-    key: &[u8],
-    (value, sum): (&[u8], EntrySum),
-    (other_symbol, other, other_sum, other_count): (Symbol, Node, EntrySum, u32),
-) -> Node {
-    let next = symbol(key, at);
-    let head = BranchHead {
-        sum: sum.plus(other_sum),
-        prefix: key[base..at.div_ceil(2)].into(),
-        count: other_count + 1,
-        symbols: 1 << next | 1 << other_symbol,
-        at: u16::try_from(at).expect("keys are bounded by MAX_KEY"),
-    };
-    let new = leaf(&key[at / 2..], value);
-    branch(head, if next < other_symbol { [new, other] } else { [other, new] })
-}
-
-/// Copies the path to `key` without its entry.
-fn take(node: &Node, base: usize, key: &[u8]) -> Removed {
-    match node {
-        Node::Leaf(leaf) => {
-            let (rest, value) = leaf_parts(leaf);
-            if key.get(base..) == Some(rest) {
-                Removed::Entry(EntrySum::of(key, value), None)
-            } else {
-                Removed::Nothing
-            }
-        }
-        Node::Branch(old) => {
-            let head = &old.header.header;
-            if head.leaves_at(key, base).is_some() {
-                return Removed::Nothing;
-            }
-            let next = symbol(key, usize::from(head.at));
-            let Some(place) = head.place(next) else { return Removed::Nothing };
-            let Removed::Entry(sum, child) = take(&old.slice[place], head.child_base(), key) else {
-                return Removed::Nothing;
-            };
-            let mut children = old.slice.to_vec();
-            let mut symbols = head.symbols;
-            match child {
-                Some(child) => children[place] = child,
-                None => {
-                    children.remove(place);
-                    symbols &= !(1 << next);
-                }
-            }
-            let rest = match <[Node; 1]>::try_from(children) {
-                Ok([only]) => joined(head.before_children(base), only),
-                Err(children) => {
-                    let head = BranchHead {
-                        sum: head.sum.minus(sum),
-                        count: head.count - 1,
-                        symbols,
-                        ..head.clone()
-                    };
-                    branch(head, children)
-                }
-            };
-            Removed::Entry(sum, Some(rest))
-        }
-    }
-}
-
-/// A node whose parent is gone, with the bytes that stood before it.
-fn joined(before: &[u8], node: Node) -> Node {
-    match &node {
-        Node::Leaf(old) => {
-            let (rest, value) = leaf_parts(old);
-            leaf(&[before, rest].concat(), value)
-        }
-        Node::Branch(old) => {
-            let head = &old.header.header;
-            let prefix = [before, &head.prefix].concat().into();
-            branch(BranchHead { prefix, ..head.clone() }, old.slice.to_vec())
         }
     }
 }

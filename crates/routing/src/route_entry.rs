@@ -12,6 +12,8 @@ use crate::{KeyRange, Member, MemberKind, Route, RouteVersion};
 
 /// Bytes of a table's number at the beginning of a key.
 pub(crate) const TABLE: usize = 8;
+/// Bytes of the keys that are made on the stack: some more than a hash and a short sort key need.
+const SHORT: usize = 128;
 /// Bytes of a member, at least: the node, the zone, the kind.
 const LEAST_MEMBER: usize = 3;
 
@@ -65,6 +67,18 @@ impl RouteEntry<'_> {
 /// The key of the route that holds the beginning of `range_start`.
 pub(crate) fn key(table: TableId, range_start: &[u8]) -> Vec<u8> {
     [&table.get().to_be_bytes(), range_start].concat()
+}
+
+/// Gives `look` the key of the route that holds the beginning of `range_start`; made on the stack, as a rule.
+pub(crate) fn with_key<T>(table: TableId, range_start: &[u8], look: impl FnOnce(&[u8]) -> T) -> T {
+    let mut room = [0; SHORT];
+    let Some(key) = room.get_mut(..TABLE + range_start.len()) else {
+        return look(&self::key(table, range_start));
+    };
+    let (number, rest) = key.split_at_mut(TABLE);
+    number.copy_from_slice(&table.get().to_be_bytes());
+    rest.copy_from_slice(range_start);
+    look(key)
 }
 
 /// The table of a key.

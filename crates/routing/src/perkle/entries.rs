@@ -1,30 +1,33 @@
 //! Walking over entries in order.
 
-use super::node::{Branch, Node, leaf_parts};
+use super::block::View;
+use super::node::{Branch, Node};
 use super::symbol::symbol;
 
 /// Entries in the order of their keys: (key, value).
 #[derive(Debug)]
 pub struct Entries<'a> {
-    /// The branches on the way, each with the child that comes next; the bytes of `key` before its children.
+    /// The branches on the way, each with the child that comes next, and how many bytes of `key` stand before
+    /// its children.
     path: Vec<(&'a Branch, usize, usize)>,
+    /// The block that is read, and which of its entries comes next.
+    block: Option<(View<'a>, usize)>,
+    /// What all keys of the block begin with.
     key: Vec<u8>,
-    /// An entry that was found while seeking.
-    first: Option<(Vec<u8>, &'a [u8])>,
 }
 
 impl<'a> Entries<'a> {
     pub(super) fn seek(root: Option<&'a Node>, from: &[u8]) -> Self {
-        let mut entries = Self { path: Vec::new(), key: Vec::new(), first: None };
+        let mut entries = Self { path: Vec::new(), block: None, key: Vec::new() };
         let Some(mut node) = root else { return entries };
         let mut base = 0;
         loop {
             match node {
-                Node::Leaf(leaf) => {
-                    let (rest, value) = leaf_parts(leaf);
-                    if rest >= from.get(base..).unwrap_or(&[]) {
-                        entries.first = Some(([&entries.key, rest].concat(), value));
-                    }
+                Node::Block(block) => {
+                    let view = View::of(block);
+                    let first = view.search(from.get(base..).unwrap_or(&[])).unwrap_or_else(|place| place);
+                    entries.key.extend_from_slice(view.shared);
+                    entries.block = Some((view, first));
                     return entries;
                 }
                 Node::Branch(branch) => {
@@ -59,10 +62,15 @@ impl<'a> Iterator for Entries<'a> {
     type Item = (Vec<u8>, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(first) = self.first.take() {
-            return Some(first);
-        }
         loop {
+            if let Some((view, next)) = &mut self.block {
+                if *next < view.len() {
+                    let (rest, value) = view.entry(*next);
+                    *next += 1;
+                    return Some(([&self.key, rest].concat(), value));
+                }
+                self.block = None;
+            }
             let (branch, next, before) = self.path.last_mut()?;
             let (branch, before) = (*branch, *before);
             let Some(child) = branch.slice.get(*next) else {
@@ -72,9 +80,10 @@ impl<'a> Iterator for Entries<'a> {
             *next += 1;
             self.key.truncate(before);
             match child {
-                Node::Leaf(leaf) => {
-                    let (rest, value) = leaf_parts(leaf);
-                    return Some(([&self.key, rest].concat(), value));
+                Node::Block(block) => {
+                    let view = View::of(block);
+                    self.key.extend_from_slice(view.shared);
+                    self.block = Some((view, 0));
                 }
                 Node::Branch(inner) => {
                     let base = branch.header.header.child_base();

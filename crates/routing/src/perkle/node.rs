@@ -1,24 +1,29 @@
-//! The tree's nodes. A leaf is one entry; a branch has a child per symbol that follows its prefix.
+//! The tree's nodes. A block has a few entries; a branch has a child per symbol that follows its prefix.
 //!
 //! A node's bytes begin at its *base*: the byte in which its parent branched (0 for the root). So every byte of
 //! a key is stored once on the way down, except one in whose middle a branch stands.
 
-use triomphe::ThinArc;
-use twox_hash::{XxHash3_64, XxHash3_128};
+use triomphe::{Arc, HeaderSliceWithLengthProtected, ThinArc};
 
+use super::block::{Block, BlockHead};
+use super::entry_sum::EntrySum;
+use super::prefix::Prefix;
 use super::symbol::{Symbol, first_difference, symbol};
 
-/// Two words of one allocation each: a count, a length, and the content.
+/// A count and a length, which stand in every allocation beside head and content.
+const COUNTERS: usize = 2 * size_of::<usize>();
+
 #[derive(Clone, Debug)]
 pub(super) enum Node {
-    Leaf(Leaf),
+    Block(Block),
     Branch(Branch),
 }
 
-/// One entry: two bytes for the length of the key's rest, that rest, the value.
-pub(super) type Leaf = ThinArc<(), u8>;
-/// Its children, in the order of their symbols.
+/// One allocation: a count of references, the head, a length, and the children in the order of their symbols.
 pub(super) type Branch = ThinArc<BranchHead, Node>;
+
+/// A branch that is being changed.
+type Parts = HeaderSliceWithLengthProtected<BranchHead, Node>;
 
 #[derive(Clone, Debug)]
 pub(super) struct BranchHead {
@@ -26,49 +31,13 @@ pub(super) struct BranchHead {
     pub(super) sum: EntrySum,
     /// The key's bytes from the base up to the branch; of a byte in whose middle it branches, only the first
     /// half counts.
-    pub(super) prefix: Box<[u8]>,
+    pub(super) prefix: Prefix,
     /// Number of entries below.
     pub(super) count: u32,
     /// Which symbols have children.
     pub(super) symbols: u32,
     /// Where it branches, in nibbles from the key's start.
     pub(super) at: u16,
-}
-
-/// The sum, modulo 2¹²⁸, of the hashes of a set of entries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EntrySum([u64; 2]);
-
-impl EntrySum {
-    pub(super) fn of(key: &[u8], value: &[u8]) -> Self {
-        Self::from_number(XxHash3_128::oneshot_with_seed(XxHash3_64::oneshot(value), key))
-    }
-
-    pub(super) const fn plus(self, other: Self) -> Self {
-        Self::from_number(self.number().wrapping_add(other.number()))
-    }
-
-    pub(super) const fn minus(self, other: Self) -> Self {
-        Self::from_number(self.number().wrapping_sub(other.number()))
-    }
-
-    /// As a number, for messages.
-    #[must_use]
-    pub const fn number(self) -> u128 {
-        (self.0[0] as u128) << 64 | self.0[1] as u128
-    }
-
-    /// Reads what [`Self::number`] gave.
-    #[must_use]
-    pub const fn from_number(number: u128) -> Self {
-        Self([(number >> 64) as u64, number as u64])
-    }
-}
-
-pub(super) fn leaf(rest: &[u8], value: &[u8]) -> Node {
-    let length = u16::try_from(rest.len()).expect("keys are bounded by MAX_KEY");
-    let bytes = [&length.to_le_bytes(), rest, value].concat();
-    Node::Leaf(ThinArc::from_header_and_slice((), &bytes))
 }
 
 pub(super) fn branch(
@@ -79,10 +48,13 @@ pub(super) fn branch(
     Node::Branch(ThinArc::from_header_and_iter(head, children.into_iter()))
 }
 
-/// The key's rest and the value.
-pub(super) fn leaf_parts(leaf: &Leaf) -> (&[u8], &[u8]) {
-    let (length, bytes) = leaf.slice.split_at(2);
-    bytes.split_at(usize::from(u16::from_le_bytes([length[0], length[1]])))
+/// Changes a branch that no other version has; of one that others have, a copy.
+pub(super) fn edit<T>(branch: &mut Branch, change: impl FnOnce(&mut Parts) -> T) -> T {
+    if ThinArc::strong_count(branch) > 1 {
+        let children = branch.slice.to_vec();
+        *branch = ThinArc::from_header_and_iter(branch.header.header.clone(), children.into_iter());
+    }
+    branch.with_arc_mut(|branch| change(Arc::get_mut(branch).expect("nobody else has it")))
 }
 
 impl BranchHead {
@@ -104,27 +76,53 @@ impl BranchHead {
     /// Where `key` leaves the prefix before the branch; none: it follows it up to there.
     pub(super) fn leaves_at(&self, key: &[u8], base: usize) -> Option<usize> {
         let at = usize::from(self.at);
-        let rest = key.get(base..).unwrap_or(&[]);
-        let relative = first_difference(rest, &self.prefix, 0)?;
+        let relative = first_difference(key.get(base..).unwrap_or(&[]), self.prefix.bytes(), 0)?;
         (relative + base * 2 < at).then_some(relative + base * 2)
     }
 
-    /// The symbol of the prefix at a position before the branch.
+    /// The prefix's symbol at a position before the branch.
     pub(super) fn prefix_symbol(&self, at: usize, base: usize) -> Symbol {
-        symbol(&self.prefix, at - base * 2)
+        symbol(self.prefix.bytes(), at - base * 2)
     }
 
     /// The bytes that stand before its children's.
     pub(super) fn before_children(&self, base: usize) -> &[u8] {
-        &self.prefix[..self.child_base() - base]
+        &self.prefix.bytes()[..self.child_base() - base]
     }
 }
 
 impl Node {
     pub(super) fn count(&self) -> u32 {
         match self {
-            Self::Leaf(_) => 1,
+            Self::Block(block) => u32::from(block.header.header.entries),
             Self::Branch(branch) => branch.header.header.count,
         }
+    }
+
+    pub(super) fn sum(&self) -> EntrySum {
+        match self {
+            Self::Block(block) => block.header.header.sum,
+            Self::Branch(branch) => branch.header.header.sum,
+        }
+    }
+
+    /// Bytes of its own allocation.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Block(block) => COUNTERS + size_of::<BlockHead>() + block.slice.len(),
+            Self::Branch(branch) => {
+                let prefix = branch.header.header.prefix.bytes_apart();
+                COUNTERS + size_of::<BranchHead>() + size_of_val(&branch.slice) + prefix
+            }
+        }
+    }
+
+    /// Bytes of all allocations below, its own with them. For small trees: it visits every node.
+    pub(super) fn bytes_below(&self) -> usize {
+        let below = match self {
+            Self::Block(_) => 0,
+            Self::Branch(branch) => branch.slice.iter().map(Self::bytes_below).sum(),
+        };
+        self.bytes() + below
     }
 }

@@ -1,6 +1,8 @@
 //! Regions of the key space, and what a tree holds there: what two servers compare.
 
-use super::node::{EntrySum, Node, leaf_parts};
+use super::block::View;
+use super::entry_sum::EntrySum;
+use super::node::Node;
 use super::symbol::{END, SYMBOLS, Symbol, symbol};
 use super::{Entries, PerkleTree};
 
@@ -71,8 +73,30 @@ impl Region {
     }
 
     fn holds(&self, key: &[u8]) -> bool {
-        (0..self.nibbles).all(|at| symbol(key, at) == symbol(&self.bytes, at))
+        let whole = self.nibbles / 2;
+        key.get(..whole) == Some(&self.bytes[..whole])
+            && (self.nibbles.is_multiple_of(2)
+                || symbol(key, self.nibbles - 1) == symbol(&self.bytes, self.nibbles - 1))
             && (!self.ends || key.len() == self.bytes.len())
+    }
+
+    /// What a block holds in the region; `before` is what its keys begin with, `sum` its hash.
+    fn digest_of(&self, before: &[u8], view: View<'_>, sum: EntrySum) -> RegionDigest {
+        let mut key = before.to_vec();
+        let mut held = |at: usize| {
+            let (rest, value) = view.entry(at);
+            key.truncate(before.len());
+            key.extend_from_slice(rest);
+            self.holds(&key).then(|| EntrySum::of(&key, value))
+        };
+        // A region is without gaps: with the first and the last it has all.
+        if held(0).is_some() && held(view.len() - 1).is_some() {
+            return RegionDigest { sum, entries: view.len() as u64 };
+        }
+        (0..view.len()).filter_map(held).fold(RegionDigest::default(), |digest, sum| RegionDigest {
+            sum: digest.sum.plus(sum),
+            entries: digest.entries + 1,
+        })
     }
 }
 
@@ -85,13 +109,10 @@ impl PerkleTree {
         let mut before = Vec::new();
         loop {
             match node {
-                Node::Leaf(leaf) => {
-                    let (rest, value) = leaf_parts(leaf);
-                    let key = [&before, rest].concat();
-                    if !region.holds(&key) {
-                        return RegionDigest::default();
-                    }
-                    return RegionDigest { sum: EntrySum::of(&key, value), entries: 1 };
+                Node::Block(block) => {
+                    let view = View::of(block);
+                    before.extend_from_slice(view.shared);
+                    return region.digest_of(&before, view, block.header.header.sum);
                 }
                 Node::Branch(branch) => {
                     let head = &branch.header.header;

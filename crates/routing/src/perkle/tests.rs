@@ -13,7 +13,12 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn changes() -> impl Strategy<Value = Vec<(Vec<u8>, Option<u8>)>> {
-    prop::collection::vec((key(), prop::option::weighted(0.7, any::<u8>())), 0..60)
+    prop::collection::vec((key(), prop::option::weighted(0.7, any::<u8>())), 0..120)
+}
+
+/// Some values are long, so that blocks fill by their bytes, too.
+fn value(short: u8) -> Vec<u8> {
+    vec![short; if short.is_multiple_of(16) { 1_500 } else { 1 }]
 }
 
 fn apply(changes: &[(Vec<u8>, Option<u8>)]) -> (PerkleTree, Model) {
@@ -21,8 +26,8 @@ fn apply(changes: &[(Vec<u8>, Option<u8>)]) -> (PerkleTree, Model) {
     for (key, value) in changes {
         match value {
             Some(value) => {
-                tree.insert(key, &[*value]);
-                model.insert(key.clone(), vec![*value]);
+                tree.insert(key, &self::value(*value));
+                model.insert(key.clone(), self::value(*value));
             }
             None => assert_eq!(tree.remove(key), model.remove(key).is_some()),
         }
@@ -58,6 +63,30 @@ proptest! {
         prop_assert_eq!(listed(tree.from(&probe)), from.clone());
         let wanted: Vec<_> = from.into_iter().filter(|(key, _)| key.starts_with(&probe)).collect();
         prop_assert_eq!(listed(tree.with_prefix(&probe)), wanted);
+    }
+
+    #[test]
+    fn its_nodes_say_what_is_below_them(before in changes(), after in changes()) {
+        let (mut tree, _) = apply(&before);
+        check(&tree);
+        let snapshot = tree.clone();
+        for (key, value) in &after {
+            match value {
+                Some(value) => tree.insert(key, &self::value(*value)),
+                None => drop(tree.remove(key)),
+            }
+        }
+        check(&tree);
+        check(&snapshot);
+    }
+
+    #[test]
+    fn a_tree_that_is_emptied_is_as_new(changes in changes()) {
+        let (mut tree, model) = apply(&changes);
+        for key in model.keys() {
+            prop_assert!(tree.remove(key));
+        }
+        prop_assert!(tree.is_empty() && tree.bytes() == 0 && tree.sum() == EntrySum::default());
     }
 
     #[test]
@@ -131,6 +160,103 @@ fn tree_holds(region: &Region, key: &[u8]) -> bool {
     }
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     hex(key).starts_with(&hex(bytes)[..nibbles])
+}
+
+/// Every node's sum, count and bounds, and the tree's bytes.
+fn check(tree: &PerkleTree) {
+    let Some(root) = &tree.root else { return assert_eq!(tree.bytes(), 0) };
+    assert_eq!(tree.bytes(), root.bytes_below());
+    let (sum, count) = check_node(root, 0, &[]);
+    assert_eq!((tree.sum(), tree.len()), (sum, count as usize));
+}
+
+fn check_node(node: &Node, base: usize, before: &[u8]) -> (EntrySum, u32) {
+    let (sum, count) = match node {
+        Node::Block(block) => {
+            let pieces: Vec<_> = View::of(block).pieces().collect();
+            assert!(block::fits(&pieces, 1) && !pieces.is_empty());
+            let keys: Vec<Vec<u8>> =
+                pieces.iter().map(|piece| before.iter().copied().chain(piece.key()).collect()).collect();
+            assert!(keys.is_sorted_by(|one, next| one < next));
+            let sums = keys.iter().zip(&pieces).map(|(key, piece)| EntrySum::of(key, piece.value));
+            (sums.fold(EntrySum::default(), EntrySum::plus), pieces.len() as u32)
+        }
+        Node::Branch(branch) => {
+            let head = &branch.header.header;
+            assert_eq!(head.symbols.count_ones() as usize, branch.slice.len());
+            assert_eq!(head.prefix.bytes().len(), usize::from(head.at).div_ceil(2) - base);
+            let before = [before, head.before_children(base)].concat();
+            let below = branch.slice.iter().map(|child| check_node(child, head.child_base(), &before));
+            below.fold((EntrySum::default(), 0), |(sum, count), (more, entries)| {
+                (sum.plus(more), count + entries)
+            })
+        }
+    };
+    assert_eq!((node.sum(), node.count()), (sum, count));
+    (sum, count)
+}
+
+#[test]
+fn many_entries_are_found_listed_and_removed() {
+    // Some 20,000 keys spread as hashes are, in four levels of branches and full blocks.
+    let key = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+    let mut tree = PerkleTree::new();
+    let mut model = Model::new();
+    for number in 0..20_000 {
+        tree.insert(&key(number), &number.to_le_bytes());
+        model.insert(key(number).to_vec(), number.to_le_bytes().to_vec());
+    }
+    check(&tree);
+    assert_eq!(listed(tree.entries()), model.clone().into_iter().collect::<Vec<_>>());
+    let mut found = Vec::new();
+    for probe in (0..20_000).map(|number| key(number * 7 + 3)) {
+        let wanted = model.range(..=probe.to_vec()).next_back().map(|(key, value)| (&key[..], &value[..]));
+        let value = tree.floor(&probe, &mut found);
+        assert_eq!(value.map(|value| (&found[..], value)), wanted);
+    }
+    for number in (0..20_000).filter(|number| number % 100 > 0) {
+        assert!(tree.remove(&key(number)));
+    }
+    check(&tree);
+    assert_eq!(tree.len(), 200);
+}
+
+#[test]
+fn the_deepest_tree_fits_on_a_threads_stack() {
+    // Each key is the beginning of the next, and no two fit one block: a branch per byte.
+    let longest = [7; MAX_KEY];
+    let value = [1; block::MAX_BYTES];
+    let mut tree = PerkleTree::new();
+    for length in (0..=MAX_KEY).rev() {
+        tree.insert(&longest[..length], &value);
+    }
+    assert_eq!(tree.len(), MAX_KEY + 1);
+    assert_eq!(tree.entries().count(), MAX_KEY + 1);
+    let snapshot = tree.clone();
+    for length in 0..=MAX_KEY {
+        assert!(tree.remove(&longest[..length]));
+    }
+    assert_eq!((tree.bytes(), snapshot.len()), (0, MAX_KEY + 1));
+}
+
+#[test]
+fn a_change_leaves_what_it_does_not_touch_shared() {
+    let mut tree = PerkleTree::new();
+    for number in 0_u32..10_000 {
+        tree.insert(&number.wrapping_mul(0x9e37_79b9).to_be_bytes(), &[1; 40]);
+    }
+    let snapshot = tree.clone();
+    tree.insert(&[1, 2, 3, 4], &[2; 40]);
+    let children = |tree: &PerkleTree| match &tree.root {
+        Some(Node::Branch(branch)) => branch.slice.to_vec(),
+        _ => panic!("so many entries need a branch"),
+    };
+    let same = |(one, other): (&Node, &Node)| match (one, other) {
+        (Node::Branch(one), Node::Branch(other)) => std::ptr::eq(&one.slice, &other.slice),
+        _ => false,
+    };
+    let (old, new) = (children(&snapshot), children(&tree));
+    assert_eq!(old.iter().zip(&new).filter(|pair| same(*pair)).count(), 15);
 }
 
 #[test]
