@@ -18,8 +18,9 @@ mod wire_form;
 pub use config::{StorageConfig, StorageConfigError, StorageLimits};
 pub use memory::MemoryStore;
 pub use node::{
-    Leadership, NodeOptions, NodeService, ReplicatedNode, StartError, StaticGroup, StaticMember,
-    StorageError, StorageHandle, StorageNode, run,
+    GroupLeadership, KeptLeadership, LeaderMove, Leadership, Leaderships, MoveCount, MoveError, MoveReport,
+    MovedLeadership, NodeLeaderships, NodeOptions, NodeService, ReplicatedNode, StartError, StaticGroup,
+    StaticMember, StorageError, StorageHandle, StorageNode, run,
 };
 pub use partition_store::{PartitionStore, StoreError};
 pub use replicated::{NodeAddress, ReplicatedStore};

@@ -22,6 +22,8 @@ const LEADERS: &str = "weir_storage_leaders";
 const REPLICAS_BEHIND: &str = "weir_storage_replicas_behind";
 const REPLICAS: &str = "weir_storage_replicas";
 const LEADERSHIPS_LOST: &str = "weir_storage_leaderships_lost_total";
+const LEADERSHIPS_MOVED: &str = "weir_storage_leaderships_moved_total";
+const REDIRECTS: &str = "weir_storage_redirects_total";
 const SNAPSHOTS: &str = "weir_storage_snapshots_total";
 const CORRUPT_ITEMS: &str = "weir_storage_corrupt_items_total";
 const OVERLOADED: &str = "weir_storage_overloaded_total";
@@ -39,6 +41,7 @@ static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
     log_sync_batches: histogram!(LOG_SYNC_BATCHES),
     proposals: counter!(PROPOSALS),
     applied: counter!(APPLIED),
+    redirects: counter!(REDIRECTS),
 });
 
 struct Handles {
@@ -48,6 +51,7 @@ struct Handles {
     log_sync_batches: Histogram,
     proposals: Counter,
     applied: Counter,
+    redirects: Counter,
 }
 
 /// Declares every metric's unit and meaning to the process's recorder.
@@ -68,6 +72,12 @@ pub(crate) fn describe() {
         "Of these, the ones that are being refilled or know no leader."
     );
     describe_counter!(LEADERSHIPS_LOST, Unit::Count, "Groups that the node led and ceased to serve.");
+    describe_counter!(
+        LEADERSHIPS_MOVED,
+        Unit::Count,
+        "Groups whose leadership an operator had moved away, by result: moved, kept."
+    );
+    describe_counter!(REDIRECTS, Unit::Count, "Requests that were sent to the node that leads.");
     describe_counter!(SNAPSHOTS, Unit::Count, "Snapshots, by event: sent, installed, failed.");
     describe_counter!(CORRUPT_ITEMS, Unit::Count, "Reads refused because an item's checksum did not match.");
     describe_counter!(
@@ -136,6 +146,17 @@ pub(crate) fn hosting(node: NodeId, leading: usize, replicas: usize, behind: usi
 /// This node ceased to serve a group that it led.
 pub(crate) fn leadership_lost() {
     counter!(LEADERSHIPS_LOST).increment(1);
+}
+
+/// An operator's move of leaderships away from this node has ended.
+pub(crate) fn leaderships_moved(moved: usize, kept: usize) {
+    counter!(LEADERSHIPS_MOVED, "result" => "moved").increment(moved as u64);
+    counter!(LEADERSHIPS_MOVED, "result" => "kept").increment(kept as u64);
+}
+
+/// A request was sent to the node that leads.
+pub(crate) fn redirected() {
+    HANDLES.redirects.increment(1);
 }
 
 /// A snapshot was `sent` or `installed`, or `failed`.

@@ -10,10 +10,11 @@ use super::group::{Confirmed, Group};
 use super::hosted::Leadership;
 use super::inbox::SnapshotData;
 use super::node_loop::NodeLoop;
+use super::request::Request;
 use super::shared::Shared;
-use super::{reads, snapshot_sender, unavailable};
+use super::{reads, snapshot_sender};
 use crate::engine::{Replica, sync_parent};
-use crate::metrics;
+use crate::{StoreError, metrics};
 
 impl NodeLoop {
     /// Carries out everything that the core has to say.
@@ -40,7 +41,7 @@ impl NodeLoop {
                 self.leadership(change, now);
             }
             for read in effects.reads {
-                self.read_ready(read);
+                self.read_ready(read, now);
             }
             for snapshot in effects.send_snapshot {
                 self.send_snapshot(snapshot);
@@ -143,21 +144,21 @@ impl NodeLoop {
         group.serving = serving;
         let leadership = Leadership { term: change.term, leader: change.leader, serving: change.serving };
         group.hosted.set_leadership(leadership);
-        self.shared.route_changed(&group.hosted);
+        self.shared.route_changes.note(&group.hosted, now);
         tracing::debug!(group = %change.group, term = %change.term, leader = ?change.leader,
             serving = change.serving, "leadership changed");
         let elsewhere = change.leader.is_some_and(|leader| leader != self.shared.node);
         if change.serving || elsewhere {
-            for request in std::mem::take(&mut group.held) {
-                self.execute(request, now);
-            }
+            self.release_held(change.group, now);
         }
     }
 
-    fn read_ready(&mut self, ready: ReadReady) {
+    fn read_ready(&mut self, ready: ReadReady, now: Timestamp) {
         let Some((partition, what)) = self.asked.remove(&ready.token) else { return };
-        let (Some(index), Some(group)) = (ready.index, self.groups.get_mut(&partition)) else {
-            return refuse_unconfirmed(what);
+        let Some(index) = ready.index else { return self.unconfirmed(partition, what, now) };
+        let Some(group) = self.groups.get_mut(&partition) else {
+            let (Confirmed::Read(Request { reply, .. }) | Confirmed::Answer(_, reply, _)) = what;
+            return reply.refuse(StoreError::Unknown);
         };
         match what {
             // Confirmed in the term in which the proposal was made: that entry, and no other, stands there.
@@ -168,6 +169,14 @@ impl NodeLoop {
             }
             what if group.replica.applied().position.index >= index => finish_read(&self.shared, what),
             what => group.confirmed(index, what),
+        }
+    }
+
+    /// Leadership ended before a quorum confirmed it: the next leader answers.
+    fn unconfirmed(&mut self, partition: PartitionId, what: Confirmed, now: Timestamp) {
+        match what {
+            Confirmed::Read(request) => self.execute(request, now),
+            Confirmed::Answer(_, reply, _) => self.turn_away(partition, reply),
         }
     }
 
@@ -221,13 +230,5 @@ fn finish_read(shared: &Arc<Shared>, what: Confirmed) {
     match what {
         Confirmed::Read(request) => reads::read(shared, request),
         Confirmed::Answer(outcome, reply, _) => reply.outcome(outcome),
-    }
-}
-
-fn refuse_unconfirmed(what: Confirmed) {
-    let error = unavailable("leadership changed before it could be confirmed");
-    match what {
-        Confirmed::Read(request) => request.reply.refuse(error),
-        Confirmed::Answer(_, reply, _) => reply.refuse(error),
     }
 }

@@ -1,11 +1,14 @@
 //! Requests at the loop: writes are evaluated against the newest version, applied or proposed, and
 //! become proposals; reads without a lease ask a quorum.
 
+use std::sync::Arc;
+
 use dynamodb::operation::Outcome;
 use replication::{Position, ReadToken, Refused};
-use units::{PartitionId, Timestamp};
+use units::{NodeId, PartitionId, Timestamp};
 
-use super::group::Confirmed;
+use super::group::{Confirmed, Group, Held};
+use super::hosted::Hosted;
 use super::node_loop::NodeLoop;
 use super::reads::{self, unreadable};
 use super::reply::Reply;
@@ -24,17 +27,16 @@ impl NodeLoop {
             return request.reply.refuse(crate::StoreError::Unknown);
         };
         if group.serving.is_none() {
-            let elsewhere = request.hosted.lease.leader().is_some_and(|leader| leader != self.shared.node);
-            if elsewhere {
+            if is_elsewhere(&request.hosted, self.shared.node) {
                 return request.reply.refuse(redirect(&request.hosted));
             }
             // Nobody leads yet, or this node waits the old leader's lease out.
-            if group.held.len() < self.shared.limits.held_requests {
-                group.held.push_back(request);
-            } else {
-                request.reply.refuse(unavailable("the partition has no leader yet"));
-            }
-            return;
+            return hold(group, Held::Request(request), self.shared.limits.held_requests);
+        }
+        // The group takes no writes until the successor leads: a moment, after which the caller is told
+        // where that is.
+        if request.operation.is_write() && self.core.is_handing_over(partition) {
+            return hold(group, Held::Request(request), self.shared.limits.held_requests);
         }
         if request.operation.is_write() {
             self.write(partition, request, now);
@@ -47,7 +49,7 @@ impl NodeLoop {
 
     fn write(&mut self, partition: PartitionId, request: Request, now: Timestamp) {
         let group = self.groups.get_mut(&partition).expect("the caller found the group");
-        let Request { hosted, operation, reply, admitted } = request;
+        let Request { hosted: _, operation, reply, admitted } = request;
         // Those before it may have changed much larger items than they were charged for.
         if let Err(refusal) = admitted.recheck() {
             return reply.refuse(crate::StoreError::Throttled(Box::new(refusal)));
@@ -70,7 +72,7 @@ impl NodeLoop {
                 let group = self.groups.get_mut(&partition).expect("the caller found the group");
                 group.proposed(effect, Position { index, term }, outcome, reply);
             }
-            Err(Refused::NotLeader { .. }) => reply.refuse(redirect(&hosted)),
+            Err(Refused::NotLeader { .. }) => self.turn_away(partition, reply),
             Err(Refused::Busy) => reply.overloaded(),
             Err(Refused::Unknown) => reply.refuse(crate::StoreError::Unknown),
         }
@@ -107,10 +109,45 @@ impl NodeLoop {
             Err(refused) => refused,
         };
         let (Confirmed::Read(Request { reply, .. }) | Confirmed::Answer(_, reply, _)) = what;
-        match (refused, self.groups.get(&partition)) {
-            (Refused::NotLeader { .. }, Some(group)) => reply.refuse(redirect(&group.hosted)),
-            (Refused::Busy, _) => reply.overloaded(),
-            _ => reply.refuse(crate::StoreError::Unknown),
+        match refused {
+            Refused::NotLeader { .. } => self.turn_away(partition, reply),
+            Refused::Busy => reply.overloaded(),
+            Refused::Unknown => reply.refuse(crate::StoreError::Unknown),
         }
     }
+
+    /// Sends the caller to the next leader, as soon as that is known.
+    pub(super) fn turn_away(&mut self, partition: PartitionId, reply: Reply) {
+        match self.groups.get_mut(&partition) {
+            None => reply.refuse(crate::StoreError::Unknown),
+            Some(group) if is_elsewhere(&group.hosted, self.shared.node) => {
+                reply.refuse(redirect(&group.hosted));
+            }
+            Some(group) => hold(group, Held::Turned(reply), self.shared.limits.held_requests),
+        }
+    }
+
+    /// The group has a leader again: what waited for one is executed, or sent there.
+    pub(super) fn release_held(&mut self, partition: PartitionId, now: Timestamp) {
+        let Some(group) = self.groups.get_mut(&partition) else { return };
+        let hosted = Arc::clone(&group.hosted);
+        for held in std::mem::take(&mut group.held) {
+            match held {
+                Held::Request(request) => self.execute(request, now),
+                Held::Turned(reply) => reply.refuse(redirect(&hosted)),
+            }
+        }
+    }
+}
+
+fn is_elsewhere(hosted: &Hosted, here: NodeId) -> bool {
+    hosted.lease.leader().is_some_and(|leader| leader != here)
+}
+
+fn hold(group: &mut Group, held: Held, at_most: usize) {
+    if group.held.len() < at_most {
+        return group.held.push_back(held);
+    }
+    let (Held::Request(Request { reply, .. }) | Held::Turned(reply)) = held;
+    reply.refuse(unavailable("too many requests wait for the partition to have a leader"));
 }

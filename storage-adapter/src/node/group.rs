@@ -10,9 +10,9 @@ use replication::{Committed, Position};
 use units::{LogIndex, Term, Timestamp};
 
 use super::hosted::Hosted;
+use super::redirect;
 use super::reply::Reply;
 use super::request::Request;
-use super::unavailable;
 use crate::StoreError;
 use crate::engine::{Effect, EngineError, Replica, StoredItem};
 
@@ -26,10 +26,29 @@ pub(super) struct Group {
     answers: BTreeMap<LogIndex, Vec<Waiting>>,
     /// Reads that a quorum confirmed, by the index that must be applied first.
     reads: BTreeMap<LogIndex, Vec<Confirmed>>,
-    /// Requests that wait for a leader to serve.
-    pub(super) held: VecDeque<Request>,
+    /// What waits for a leader to serve.
+    pub(super) held: VecDeque<Held>,
     /// The term in which this node serves the group, by the last change that was carried out.
     pub(super) serving: Option<Term>,
+}
+
+/// What waits for a leader to serve, here or elsewhere.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are requests: boxes would save nothing")]
+pub(super) enum Held {
+    /// To be executed where the leader is.
+    Request(Request),
+    /// Of a request that was evaluated here, by a leader that was replaced before it could answer: its
+    /// caller is sent to the next one.
+    Turned(Reply),
+}
+
+impl Held {
+    fn is_abandoned(&self, now: Timestamp) -> bool {
+        match self {
+            Self::Request(Request { reply, .. }) | Self::Turned(reply) => reply.is_abandoned(now),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -134,7 +153,7 @@ impl Group {
                     waiting.reply.refuse(StoreError::Indefinite);
                 } else {
                     // Another leader's entry stands there: this one will never be committed.
-                    waiting.reply.refuse(unavailable("leadership changed before the write was committed"));
+                    waiting.reply.refuse(redirect(&self.hosted));
                 }
             }
         }
@@ -160,9 +179,14 @@ impl Group {
         self.overlay.clear();
     }
 
+    /// How many callers wait for something that another node must do first.
+    pub(super) fn unanswered(&self) -> usize {
+        self.held.len() + self.answers.values().map(Vec::len).sum::<usize>()
+    }
+
     /// Drops what nobody waits for any more.
     pub(super) fn expire(&mut self, now: Timestamp) {
-        self.held.retain(|request| !request.reply.is_abandoned(now));
+        self.held.retain(|held| !held.is_abandoned(now));
         for waiting in self.answers.values_mut() {
             waiting.retain(|waiting| !waiting.reply.is_abandoned(now));
         }
@@ -182,8 +206,9 @@ impl Group {
             let error = if waiting.own { StoreError::Indefinite } else { StoreError::Unknown };
             waiting.reply.refuse(error);
         }
-        for request in self.held {
-            request.reply.refuse(StoreError::Unknown);
+        for held in self.held {
+            let (Held::Request(Request { reply, .. }) | Held::Turned(reply)) = held;
+            reply.refuse(StoreError::Unknown);
         }
         for read in self.reads.into_values().flatten() {
             match read {

@@ -121,13 +121,14 @@ impl Hosted {
     /// What this node knows of where the partition is.
     pub(crate) fn route(&self) -> Route {
         let assignment = self.assignment();
+        let (term, leader) = self.lease.leadership();
         Route {
             table: assignment.table,
             partition: assignment.partition,
             range: assignment.range.clone(),
             members: assignment.members.clone(),
-            leader: self.lease.leader(),
-            version: RouteVersion { configuration: assignment.configuration, term: self.lease.term() },
+            leader,
+            version: RouteVersion { configuration: assignment.configuration, term },
         }
     }
 }

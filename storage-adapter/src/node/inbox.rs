@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use replication::{Envelope, GroupMessage, PersistSequence, Position};
+use replication::{Envelope, GroupMessage, HandOverRefused, PersistSequence, Position};
 use tokio::sync::oneshot;
 use units::{NodeId, PartitionId};
 
@@ -44,10 +44,23 @@ pub(crate) enum Input {
     SnapshotSent { group: PartitionId, to: NodeId, stored: bool },
     /// Hand leadership over, and say when it is done.
     TransferAll,
-    /// How many groups this node leads that another member could lead.
-    Transferable(oneshot::Sender<usize>),
+    /// Begin to hand these leaderships over, each to the first fit of its candidates; answers in order.
+    HandOver(Vec<(PartitionId, Vec<NodeId>)>, oneshot::Sender<Vec<Result<NodeId, HandOverRefused>>>),
+    /// What others still need of this node before it may stop.
+    Owed(oneshot::Sender<Owed>),
     /// End.
     Stop,
+}
+
+/// What others still need of a node that is to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owed {
+    /// Groups that it leads and that another member could lead.
+    pub(crate) leaderships: usize,
+    /// Callers that wait for the outcome of what it proposed, or for the next leader's name.
+    pub(crate) answers: usize,
+    /// Groups of which it could not yet say who leads them.
+    pub(crate) leaderless: usize,
 }
 
 /// A snapshot whose data are durable beside the replica's file.

@@ -12,6 +12,7 @@ mod execute;
 mod group;
 mod hosted;
 mod inbox;
+mod leader_moves;
 mod manifest;
 mod node_loop;
 mod node_throughput;
@@ -25,6 +26,7 @@ mod replication_form;
 mod reply;
 mod reporter;
 mod request;
+mod route_changes;
 mod route_pusher;
 mod service;
 mod shared;
@@ -37,6 +39,10 @@ use std::time::Duration;
 use crate::StoreError;
 
 pub use hosted::Leadership;
+pub use leader_moves::{
+    GroupLeadership, KeptLeadership, LeaderMove, Leaderships, MoveCount, MoveError, MoveReport,
+    MovedLeadership, NodeLeaderships,
+};
 pub use replicated_node::{NodeOptions, ReplicatedNode, StartError, StaticGroup, StaticMember};
 pub use service::NodeService;
 pub use storage_node::{StorageError, StorageHandle, StorageNode, run};

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use replication::{NodeCore, ReadToken, Recovered};
 use tokio::sync::oneshot;
-use units::{PartitionId, Timestamp};
+use units::{NodeId, PartitionId, Timestamp};
 
 use super::assignment::Assignment;
 use super::checkpointer::Checkpointer;
 use super::group::{Confirmed, Group};
 use super::hosted::Hosted;
-use super::inbox::{Input, ReceivedSnapshot, SnapshotData};
+use super::inbox::{Input, Owed, ReceivedSnapshot, SnapshotData};
 use super::request::Request;
 use super::shared::Shared;
 use crate::engine::Replica;
@@ -152,8 +152,21 @@ impl NodeLoop {
             Input::SnapshotSent { group, to, stored: true } => self.core.snapshot_sent(group, to, now),
             Input::SnapshotSent { group, to, stored: false } => self.core.snapshot_failed(group, to, now),
             Input::TransferAll => self.core.transfer_all(now),
-            Input::Transferable(answer) => drop(answer.send(self.core.transferable())),
+            Input::HandOver(wanted, answer) => {
+                let begin = |(group, to): (PartitionId, Vec<NodeId>)| self.core.hand_over(group, &to, now);
+                let _gone = answer.send(wanted.into_iter().map(begin).collect());
+            }
+            Input::Owed(answer) => drop(answer.send(self.owed())),
             Input::Request(_) | Input::Stop => unreachable!("taken apart by the caller"),
+        }
+    }
+
+    fn owed(&self) -> Owed {
+        let groups = self.groups.values();
+        Owed {
+            leaderships: self.core.transferable(),
+            answers: groups.clone().map(Group::unanswered).sum(),
+            leaderless: groups.filter(|group| group.hosted.lease.leader().is_none()).count(),
         }
     }
 
@@ -190,7 +203,7 @@ impl NodeLoop {
         let throughput = self.shared.throughput.partition(partition, now);
         let hosted = Arc::new(Hosted::new(assignment, replica, lease, throughput, refilling));
         self.shared.directory.insert(Arc::clone(&hosted));
-        self.shared.route_changed(&hosted);
+        self.shared.route_changes.note(&hosted, now);
         self.groups.insert(partition, Group::new(hosted));
     }
 
@@ -204,7 +217,7 @@ impl NodeLoop {
         for assignment in assignments {
             if let Some(group) = self.groups.get(&assignment.partition) {
                 group.hosted.reassign(assignment);
-                self.shared.route_changed(&group.hosted);
+                self.shared.route_changes.note(&group.hosted, now);
                 continue;
             }
             let path = self.shared.files.as_ref().map(|files| files.replica(assignment.partition));

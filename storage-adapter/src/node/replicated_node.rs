@@ -18,21 +18,27 @@ use units::{Epoch, NodeId, PartitionId, TableId, Zone};
 
 use super::assignment::Assignment;
 use super::checkpointer::Checkpointer;
-use super::inbox::Input;
+use super::inbox::{Input, Owed};
 use super::node_loop::{Checkpoints, NodeLoop, Opened};
 use super::recover::{self, Folder, RecoverError};
 use super::reply::Reply;
 use super::service::{self, NodeService};
 use super::shared::{Identity, Shared};
-use super::{Leadership, unavailable};
+use super::{Leadership, Leaderships, unavailable};
 use crate::engine::Replica;
 use crate::log::{LogEvents, LogWriter};
 use crate::{StorageLimits, StoreError};
 
 /// How long a stopping node tries to hand its leaderships over: a transfer takes a few round trips.
 const TRANSFER_PATIENCE: Duration = Duration::from_millis(1500);
-/// How often it looks whether it has.
-const TRANSFER_POLL: Duration = Duration::from_millis(20);
+/// How long it waits then for the outcome of what it had proposed, and for the names of its successors: a
+/// few round trips more, if there is anybody to hear of.
+const SETTLE_PATIENCE: Duration = Duration::from_millis(300);
+/// How long it goes on to tell callers where its leaderships went, so that those who come again within
+/// this time need not find out by a broken connection.
+const LINGER: Duration = Duration::from_millis(100);
+/// How often it looks whether it is done.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What a node is made of.
 #[derive(Clone, Debug)]
@@ -128,6 +134,12 @@ impl ReplicatedNode {
         self.shared.directory.get(partition).map(|hosted| hosted.leadership())
     }
 
+    /// Who leads what it hosts, and how to move leaderships away from it.
+    #[must_use]
+    pub fn leaderships(&self) -> Leaderships {
+        Leaderships::new(Arc::clone(&self.shared))
+    }
+
     /// The service that answers other nodes and clients: for `wire::transport::serve`, alone or behind a
     /// service with more methods.
     #[must_use]
@@ -158,23 +170,34 @@ impl ReplicatedNode {
         self.end().await;
     }
 
-    async fn hand_over(&self) {
+    /// Hands leaderships over, and answers what waits for that. Whoever asks it then is told where to go.
+    pub(super) async fn hand_over(&self) {
+        let led = self.owed().await.leaderships > 0;
         self.shared.inbox.push(Input::TransferAll);
-        let until = wire::clock::now() + TRANSFER_PATIENCE;
-        // With nobody to reach there is nobody to hand over to: the last node of a fleet just stops.
-        while wire::clock::now() < until && self.shared.peers.any_connected() && self.transferable().await > 0
-        {
-            tokio::time::sleep(TRANSFER_POLL).await;
+        self.until(TRANSFER_PATIENCE, |owed| owed.leaderships == 0).await;
+        self.until(SETTLE_PATIENCE, |owed| owed.answers == 0 && owed.leaderless == 0).await;
+        if led && self.shared.peers.any_connected() {
+            tokio::time::sleep(LINGER).await;
         }
     }
 
-    async fn transferable(&self) -> usize {
-        let (sender, answer) = oneshot::channel();
-        self.shared.inbox.push(Input::Transferable(sender));
-        answer.await.unwrap_or(0)
+    /// Waits until what the node owes is so, in vain with nobody to reach: the last node of a fleet just
+    /// stops.
+    async fn until(&self, patience: Duration, done: impl Fn(&Owed) -> bool) {
+        let until = wire::clock::now() + patience;
+        while wire::clock::now() < until && self.shared.peers.any_connected() && !done(&self.owed().await) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
-    async fn end(&self) {
+    async fn owed(&self) -> Owed {
+        let (sender, answer) = oneshot::channel();
+        self.shared.inbox.push(Input::Owed(sender));
+        answer.await.unwrap_or_default()
+    }
+
+    /// Ends at once; what is durable stays so.
+    pub(super) async fn end(&self) {
         self.shared.stopping.cancel();
         self.shared.inbox.push(Input::Stop);
         let thread = self.thread.lock().take();

@@ -57,8 +57,10 @@ impl Reply {
 
     /// Says why there is no outcome.
     pub(crate) fn refuse(self, error: StoreError) {
-        if error == StoreError::Corrupt {
-            metrics::corrupt_item();
+        match error {
+            StoreError::Corrupt => metrics::corrupt_item(),
+            StoreError::Redirect(_) => metrics::redirected(),
+            _ => {}
         }
         match self {
             // May have been executed.

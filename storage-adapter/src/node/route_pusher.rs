@@ -4,67 +4,105 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::TryRngCore;
+use units::Timestamp;
 use wire::method::PushRoutes;
 use wire::proto::routing as proto;
 use wire::transport::{Connection, ConnectionConfig};
 
+use super::hosted::Hosted;
 use super::shared::Shared;
 use crate::wire_form;
 
-/// How often everything is pushed: what a server that lost a push learns late, at most.
+/// How often everything is pushed, on average: what a server that lost a push learns late, at most half as
+/// much again. The interval is drawn anew each time, so that nodes that started together do not push
+/// together.
 const EVERYTHING: Duration = Duration::from_secs(5);
 /// Changes of this long go together: a node that takes a thousand leaderships pushes a few times.
 const GATHER: Duration = Duration::from_millis(10);
 /// How long a push may take.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// After a push that did not arrive, unless the connection comes back before.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// Pushes to the server at `memds` until the node stops.
 pub(super) async fn run(shared: Arc<Shared>, address: String, memds: String) {
-    let mut connection =
-        Connection::open(&memds, ConnectionConfig::named(&format!("storage-{}", shared.node)));
+    let config = ConnectionConfig::named(&format!("storage-{}", shared.node));
+    let connection = Connection::open(&memds, config);
     let mut reconnects = connection.clone();
-    let mut changes = shared.route_changes();
-    let mut pushed = None;
+    let mut changes = shared.route_changes.subscribe();
+    let mut pusher = Pusher { shared: Arc::clone(&shared), address, connection, arrived: 0 };
+    let mut whole = true;
+    let mut next_whole = wire::clock::now();
     loop {
         let newest = *changes.borrow_and_update();
         // A server that is away must not keep a stopping node.
-        let push = push(&shared, &address, &mut connection, pushed);
+        let push = pusher.push(newest, whole);
         let Some(arrived) = shared.stopping.run_until_cancelled(push).await else { return };
-        pushed = arrived.then_some(newest);
+        if whole && arrived {
+            next_whole = wire::clock::now() + some_time_around(EVERYTHING);
+        }
+        let pause = if arrived { next_whole.since(wire::clock::now()) } else { AGAIN_AFTER };
         tokio::select! {
             () = shared.stopping.cancelled() => return,
-            () = reconnects.reconnected() => pushed = None,
-            changed = changes.changed(), if pushed.is_some() => {
+            () = reconnects.reconnected() => whole = true,
+            changed = changes.changed(), if arrived => {
                 if changed.is_err() {
                     return;
                 }
                 tokio::time::sleep(GATHER).await;
+                whole = next_whole <= wire::clock::now();
             }
-            () = tokio::time::sleep(EVERYTHING) => pushed = None,
+            () = tokio::time::sleep(pause) => whole = true,
         }
     }
 }
 
-/// Pushes what changed after `since`; none: everything. Returns whether it arrived.
-async fn push(shared: &Shared, address: &str, connection: &mut Connection, since: Option<u64>) -> bool {
-    let replicas = shared.directory.all();
-    let wanted = replicas.iter().filter(|hosted| since.is_none_or(|since| hosted.changed_since(since)));
-    let message = proto::PushRoutes {
-        node: Some(proto::Node {
-            id: shared.node.get(),
-            zone: shared.zone.get().into(),
-            address: address.to_owned(),
-            incarnation: shared.incarnation.get(),
-        }),
-        routes: wanted.map(|hosted| wire_form::route(&hosted.route())).collect(),
-        complete: since.is_none(),
-        waited_us: 0,
-    };
-    match connection.call::<PushRoutes>(&message, DEADLINE).await {
-        Ok(_acknowledged) => true,
-        Err(error) => {
-            tracing::debug!(%error, "routes were not pushed");
-            false
+/// One server's pusher.
+struct Pusher {
+    shared: Arc<Shared>,
+    address: String,
+    connection: Connection,
+    /// The changes that have arrived at the server, by their count.
+    arrived: u64,
+}
+
+impl Pusher {
+    /// Pushes everything, or what changed since the last push that arrived. Returns whether it arrived.
+    async fn push(&mut self, newest: u64, whole: bool) -> bool {
+        let message = self.message(whole, wire::clock::now());
+        match self.connection.call::<PushRoutes>(&message, DEADLINE).await {
+            Ok(_acknowledged) => {
+                self.arrived = newest;
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "routes were not pushed");
+                false
+            }
         }
     }
+
+    fn message(&self, whole: bool, now: Timestamp) -> proto::PushRoutes {
+        let replicas = self.shared.directory.all();
+        let wanted = |hosted: &&Arc<Hosted>| whole || hosted.changed_since(self.arrived);
+        let waited = self.shared.route_changes.waited(self.arrived, now);
+        proto::PushRoutes {
+            node: Some(proto::Node {
+                id: self.shared.node.get(),
+                zone: self.shared.zone.get().into(),
+                address: self.address.clone(),
+                incarnation: self.shared.incarnation.get(),
+            }),
+            routes: replicas.iter().filter(wanted).map(|hosted| wire_form::route(&hosted.route())).collect(),
+            complete: whole,
+            waited_us: u64::try_from(waited.as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// Between half of `usual` and half as much again. A system without randomness gives no spread.
+fn some_time_around(usual: Duration) -> Duration {
+    let drawn = rand::rngs::OsRng.try_next_u32().unwrap_or(u32::MAX / 2);
+    usual / 2 + usual.mul_f64(f64::from(drawn) / f64::from(u32::MAX))
 }

@@ -2,19 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use dynamodb::expression::ExpressionCache;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use units::{Epoch, NodeId, PartitionId, Zone};
 
-use super::hosted::{Directory, Hosted};
+use super::hosted::Directory;
 use super::inbox::Inbox;
 use super::manifest::{Manifest, ManifestFile};
 use super::node_throughput::NodeThroughput;
 use super::peers::Peers;
+use super::route_changes::RouteChanges;
 use super::snapshot_receiver::SnapshotReceiver;
 use crate::StorageLimits;
 
@@ -40,14 +40,10 @@ pub(crate) struct Shared {
     pub(crate) failed: CancellationToken,
     /// Cancelled when the node stops.
     pub(crate) stopping: CancellationToken,
-    route_changes: RouteChanges,
-}
-
-/// Counts changes of routes, so that a pusher knows which it has not pushed.
-#[derive(Debug)]
-struct RouteChanges {
-    counter: AtomicU64,
-    newest: watch::Sender<u64>,
+    /// Which routes changed, and when.
+    pub(crate) route_changes: RouteChanges,
+    /// Held while leaderships are moved away: one such request at a time.
+    pub(crate) moving: tokio::sync::Mutex<()>,
 }
 
 /// A node's folder.
@@ -117,7 +113,8 @@ impl Shared {
             files,
             failed: CancellationToken::new(),
             stopping: CancellationToken::new(),
-            route_changes: RouteChanges { counter: AtomicU64::new(0), newest: watch::Sender::new(0) },
+            route_changes: RouteChanges::default(),
+            moving: tokio::sync::Mutex::new(()),
             limits,
         }
     }
@@ -126,17 +123,5 @@ impl Shared {
     pub(crate) fn fail(&self, reason: &str) {
         tracing::error!(node = %self.node, reason, "the storage node stops: its replicas rejoin from their peers");
         self.failed.cancel();
-    }
-
-    /// A hosted replica's route changed.
-    pub(crate) fn route_changed(&self, hosted: &Hosted) {
-        let change = self.route_changes.counter.fetch_add(1, Ordering::AcqRel) + 1;
-        hosted.note_change(change);
-        self.route_changes.newest.send_replace(change);
-    }
-
-    /// Tells of changes of routes, by their count.
-    pub(crate) fn route_changes(&self) -> watch::Receiver<u64> {
-        self.route_changes.newest.subscribe()
     }
 }

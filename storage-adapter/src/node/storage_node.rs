@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use wire::transport;
 
 use super::replicated_node::{NodeOptions, ReplicatedNode, StartError};
@@ -39,6 +40,7 @@ pub struct StorageHandle {
     /// Where it listens.
     pub address: SocketAddr,
     node: ReplicatedNode,
+    listener: AbortOnDropHandle<()>,
     tasks: JoinSet<()>,
     serving: CancellationToken,
 }
@@ -61,8 +63,9 @@ impl StorageNode {
         };
         let node = ReplicatedNode::start(options, Vec::new()).await?;
         let serving = CancellationToken::new();
+        let serve = serve(listener, node.clone(), serving.clone());
+        let listener = AbortOnDropHandle::new(tokio::spawn(serve));
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, node.clone(), serving.clone()));
         let advertised = config.advertise.unwrap_or_else(|| address.to_string());
         if !config.memds.is_empty() {
             tasks.spawn(peer_finder::run(Arc::clone(node.shared()), config.memds.clone()));
@@ -74,7 +77,7 @@ impl StorageNode {
             tasks.spawn(reporter::run(Arc::clone(node.shared()), advertised, config.control));
         }
         tracing::info!(node = config.node, %address, "the storage node serves");
-        Ok(StorageHandle { address, node, tasks, serving })
+        Ok(StorageHandle { address, node, listener, tasks, serving })
     }
 }
 
@@ -94,13 +97,20 @@ impl StorageHandle {
 
     /// Hands leaderships over, answers what is under way, makes everything durable, joins everything.
     pub async fn shutdown(mut self) {
-        self.node.shutdown().await;
+        self.node.hand_over().await;
+        // Clients leave while the node still answers them: none is cut off with a request on its way.
         self.serving.cancel();
+        if let Err(error) = self.listener.await {
+            tracing::error!(%error, "the listener panicked");
+        }
+        self.node.end().await;
         while self.tasks.join_next().await.is_some() {}
     }
 
     /// Ends at once, as a crash would: connections break, nothing is handed over or flushed.
     pub async fn abort(mut self) {
+        self.listener.abort();
+        let _aborted = self.listener.await;
         self.tasks.shutdown().await;
         self.node.abort().await;
     }

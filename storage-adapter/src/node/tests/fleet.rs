@@ -15,8 +15,8 @@ use wire::proto::routing::Node;
 use wire::transport::{Connection, ConnectionConfig};
 
 use crate::{
-    NodeAddress, PartitionStore, ReplicatedStore, StorageConfig, StorageHandle, StorageLimits, StorageNode,
-    StoreError,
+    Leaderships, NodeAddress, PartitionStore, ReplicatedStore, StorageConfig, StorageHandle, StorageLimits,
+    StorageNode, StoreError,
 };
 
 pub(super) const PARTITION: PartitionId = PartitionId::new(7);
@@ -263,6 +263,11 @@ impl Fleet {
     pub(super) async fn ask(&self, node: NodeId, operation: &Operation) -> Result<Outcome, StoreError> {
         let handle = self.nodes[&node].handle.as_ref().unwrap();
         handle.node().execute(PARTITION, operation.clone(), ATTEMPT).await
+    }
+
+    /// A node's view of who leads, by which leaderships are moved.
+    pub(super) fn leaderships(&self, node: NodeId) -> Leaderships {
+        self.nodes[&node].handle.as_ref().unwrap().node().leaderships()
     }
 
     /// Who leads and serves.
