@@ -16,6 +16,7 @@ mod range_list;
 mod route;
 mod route_cache;
 mod route_entry;
+mod warm_tier;
 
 pub use budget::Budget;
 pub use comparison::{Answer, Comparison, Findings, Question};
@@ -24,5 +25,5 @@ pub use latency_window::LatencyWindow;
 pub use node_directory::{NodeAddress, NodeDirectory};
 pub use partition_map::PartitionMap;
 pub use route::{KeyRange, Learned, Member, MemberKind, Route, RouteVersion};
-pub use route_cache::RouteCache;
+pub use route_cache::{RouteCache, Tier};
 pub use route_entry::RouteEntry;

@@ -1,64 +1,220 @@
-//! Disjoint key ranges in order, with the newest route for each: the list under the maps and caches.
+//! Disjoint key ranges in order, with the newest route for each: the list under the route cache.
 
-use std::ops::Range;
+use std::cmp::Ordering;
 
-use crate::{Learned, Route};
+use bytes::Bytes;
+
+use crate::{KeyRange, Route};
 
 /// Entries with disjoint ranges, sorted by range start; there may be gaps.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// They stand in chunks, so that an insertion moves at most a chunk's entries, and beside the first eight
+/// bytes of their starts, so that a search follows no pointers: storage keys begin with a hash.
+#[derive(Clone, Debug)]
 pub(crate) struct RangeList<E> {
+    chunks: Vec<Chunk<E>>,
+    entries: usize,
+}
+
+/// Neighbours, never none of them.
+#[derive(Clone, Debug)]
+struct Chunk<E> {
+    /// That of the first entry.
+    first: u64,
+    prefixes: Vec<u64>,
     entries: Vec<E>,
 }
 
+/// What a [sweep](RangeList::sweep) does with an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Visit {
+    Keep,
+    Remove,
+    /// Keeps it, and ends the sweep before it.
+    Stop,
+}
+
+/// A full chunk is halved: 256 entries of 16 bytes and their prefixes are 6 kB, moved in 100 ns.
+const FULL: usize = 256;
+
 impl<E> Default for RangeList<E> {
     fn default() -> Self {
-        Self { entries: Vec::new() }
+        Self { chunks: Vec::new(), entries: 0 }
     }
 }
 
 impl<E: AsRef<Route>> RangeList<E> {
-    /// The entry with the greatest range start that is not past `key`.
-    pub(crate) fn floor(&self, key: &[u8]) -> Option<&E> {
-        let after = self.entries.partition_point(|entry| *entry.as_ref().range.start <= *key);
-        after.checked_sub(1).and_then(|at| self.entries.get(at))
-    }
-
     /// The entry whose range holds `key`.
     pub(crate) fn holder(&self, key: &[u8]) -> Option<&E> {
-        self.floor(key).filter(|entry| entry.as_ref().holds(key))
+        let (chunk, at) = self.floor(key)?;
+        Some(&self.chunks[chunk].entries[at]).filter(|entry| entry.as_ref().holds(key))
     }
 
-    /// Whether [`learn`](Self::learn) would change anything.
-    pub(crate) fn would_learn(&self, route: &Route) -> bool {
-        self.entries[self.overlapping(route)].iter().all(|known| route.supersedes(known.as_ref()))
+    /// The entries whose ranges share a key with `range`, in order.
+    pub(crate) fn overlapping(&self, range: &KeyRange) -> impl Iterator<Item = &E> {
+        let from = self.first_overlap_or_after(range);
+        let chunks = self.chunks.get(from.0..).unwrap_or_default().iter();
+        let entries = chunks.flat_map(|chunk| &chunk.entries).skip(from.1);
+        entries.take_while(|entry| starts_within(entry.as_ref(), range))
     }
 
-    /// Takes `entry` in unless something that it does not supersede overlaps it. What it supersedes goes.
-    pub(crate) fn learn(&mut self, entry: E) -> Learned {
-        if !self.would_learn(entry.as_ref()) {
-            return Learned::Known;
+    /// Removes the entries whose ranges share a key with `range`.
+    pub(crate) fn remove_overlapping(&mut self, range: &KeyRange) -> Vec<E> {
+        let mut removed = Vec::new();
+        loop {
+            let (chunk, at) = self.first_overlap_or_after(range);
+            let found = self.chunks.get(chunk).and_then(|chunk| chunk.entries.get(at));
+            if !found.is_some_and(|entry| starts_within(entry.as_ref(), range)) {
+                return removed;
+            }
+            removed.push(self.chunks[chunk].remove(at));
+            self.entries -= 1;
+            if self.chunks[chunk].entries.is_empty() {
+                self.chunks.remove(chunk);
+            }
         }
-        let overlapping = self.overlapping(entry.as_ref());
-        self.entries.splice(overlapping, [entry]);
-        Learned::News
     }
 
-    pub(crate) fn retain(&mut self, keep: impl FnMut(&mut E) -> bool) {
-        self.entries.retain_mut(keep);
+    /// Puts in an entry whose range overlaps no other.
+    pub(crate) fn insert(&mut self, entry: E) {
+        debug_assert!(self.overlapping(&entry.as_ref().range).next().is_none(), "ranges are disjoint");
+        self.entries += 1;
+        let floor = self.floor(&entry.as_ref().range.start);
+        if self.chunks.is_empty() {
+            // Most tables have one partition: room for no more.
+            self.chunks.reserve_exact(1);
+            self.chunks.push(Chunk::of(entry));
+            return;
+        }
+        let (chunk, at) = floor.map_or((0, 0), |(chunk, at)| (chunk, at + 1));
+        self.chunks[chunk].insert(at, entry);
+        if self.chunks[chunk].entries.len() >= FULL {
+            let upper = self.chunks[chunk].split();
+            self.chunks.insert(chunk + 1, upper);
+        }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+    /// Visits the entries that start at `from` or later, in order; says where it was stopped.
+    pub(crate) fn sweep(&mut self, from: &[u8], mut visit: impl FnMut(&mut E) -> Visit) -> Option<Bytes> {
+        let (first, _) = self.floor(from).unwrap_or_default();
+        let mut stopped = None;
+        'chunks: for chunk in self.chunks.get_mut(first..).unwrap_or_default() {
+            let mut at = 0;
+            while let Some(entry) = chunk.entries.get_mut(at) {
+                if *entry.as_ref().range.start < *from {
+                    at += 1;
+                    continue;
+                }
+                match visit(entry) {
+                    Visit::Keep => at += 1,
+                    Visit::Remove => {
+                        drop(chunk.remove(at));
+                        self.entries -= 1;
+                    }
+                    Visit::Stop => {
+                        stopped = Some(entry.as_ref().range.start.clone());
+                        break 'chunks;
+                    }
+                }
+            }
+        }
+        self.chunks.retain(|chunk| !chunk.entries.is_empty());
+        stopped
     }
 
-    /// The positions of the entries whose ranges share a key with `route`'s.
-    fn overlapping(&self, route: &Route) -> Range<usize> {
-        let first = self.entries.partition_point(|known| {
-            known.as_ref().range.end.as_ref().is_some_and(|end| *end <= route.range.start)
-        });
-        let past = route.range.end.as_ref().map_or(self.entries.len(), |end| {
-            self.entries.partition_point(|known| known.as_ref().range.start < *end)
-        });
-        first..past.max(first)
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &E> {
+        self.chunks.iter().flat_map(|chunk| &chunk.entries)
     }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.entries
+    }
+
+    /// Chunk and place of the first entry that shares a key with `range` or begins after it.
+    fn first_overlap_or_after(&self, range: &KeyRange) -> (usize, usize) {
+        let Some((chunk, at)) = self.floor(&range.start) else { return (0, 0) };
+        let holds_the_start = self.chunks[chunk].entries[at].as_ref().holds(&range.start);
+        match at + usize::from(!holds_the_start) {
+            past if past == self.chunks[chunk].entries.len() => (chunk + 1, 0),
+            at => (chunk, at),
+        }
+    }
+
+    /// Chunk and place of the entry with the greatest range start that is not past `key`.
+    fn floor(&self, key: &[u8]) -> Option<(usize, usize)> {
+        let prefix = prefix_of(key);
+        let first = |chunk: &Chunk<E>| chunk.entries.first().map_or(Ordering::Less, |e| start_beside(e, key));
+        let chunk = not_past(&self.chunks, prefix, |chunk| chunk.first, |at| first(&self.chunks[at]));
+        let chunk = chunk.checked_sub(1)?;
+        let Chunk { prefixes, entries, .. } = &self.chunks[chunk];
+        let past = not_past(prefixes, prefix, |own| *own, |at| start_beside(&entries[at], key));
+        Some((chunk, past - 1))
+    }
+}
+
+impl<E: AsRef<Route>> Chunk<E> {
+    fn of(entry: E) -> Self {
+        let first = prefix_of(&entry.as_ref().range.start);
+        Self { first, prefixes: vec![first], entries: vec![entry] }
+    }
+
+    fn insert(&mut self, at: usize, entry: E) {
+        self.prefixes.insert(at, prefix_of(&entry.as_ref().range.start));
+        self.entries.insert(at, entry);
+        self.first = self.prefixes[0];
+    }
+
+    fn remove(&mut self, at: usize) -> E {
+        self.prefixes.remove(at);
+        let removed = self.entries.remove(at);
+        self.first = self.prefixes.first().copied().unwrap_or_default();
+        removed
+    }
+
+    /// Takes the upper half out.
+    fn split(&mut self) -> Self {
+        let half = self.entries.len() / 2;
+        let (prefixes, entries) = (self.prefixes.split_off(half), self.entries.split_off(half));
+        Self { first: prefixes[0], prefixes, entries }
+    }
+}
+
+/// How many of the sorted `items` are not past a key with this `prefix`. Only items with the same prefix are
+/// compared as a whole, by `beside_key`.
+fn not_past<T>(
+    items: &[T],
+    prefix: u64,
+    prefix_of: impl Fn(&T) -> u64,
+    beside_key: impl Fn(usize) -> Ordering,
+) -> usize {
+    let after = items.partition_point(|item| prefix_of(item) <= prefix);
+    if items[..after].last().is_none_or(|item| prefix_of(item) < prefix) {
+        return after;
+    }
+    let (mut low, mut high) = (items.partition_point(|item| prefix_of(item) < prefix), after);
+    while low < high {
+        let middle = low.midpoint(high);
+        if beside_key(middle).is_gt() {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    low
+}
+
+/// The first eight bytes as a number: those of a lesser key are not greater.
+fn prefix_of(key: &[u8]) -> u64 {
+    let mut prefix = [0; 8];
+    let length = key.len().min(prefix.len());
+    prefix[..length].copy_from_slice(&key[..length]);
+    u64::from_be_bytes(prefix)
+}
+
+fn start_beside<E: AsRef<Route>>(entry: &E, key: &[u8]) -> Ordering {
+    (*entry.as_ref().range.start).cmp(key)
+}
+
+fn starts_within(route: &Route, range: &KeyRange) -> bool {
+    range.end.as_ref().is_none_or(|end| route.range.start < *end)
 }

@@ -35,8 +35,12 @@ impl Route {
     /// so that every server keeps the same one.
     #[must_use]
     pub fn supersedes(&self, other: &Self) -> bool {
-        let rank = |route: &Self| (route.version, route.leader.is_some(), route.partition);
-        rank(self) > rank(other)
+        self.rank() > other.rank()
+    }
+
+    /// What [`supersedes`](Self::supersedes) compares.
+    pub(crate) const fn rank(&self) -> (RouteVersion, bool, PartitionId) {
+        (self.version, self.leader.is_some(), self.partition)
     }
 
     /// Whether it can be a route at all: a range that is not empty, members, and a leader among them.

@@ -1,10 +1,8 @@
 //! The partition map and the route cache against naive models.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use proptest::prelude::*;
-use routing::{KeyRange, Learned, Member, MemberKind, PartitionMap, Route, RouteCache, RouteVersion};
+use routing::{KeyRange, Learned, Member, MemberKind, PartitionMap, Route, RouteVersion};
 use units::{NodeId, PartitionId, TableId, Term, Zone};
 
 /// Keys are single bytes below this: few enough that ranges collide all the time.
@@ -101,58 +99,6 @@ proptest! {
             prop_assert_eq!(map.holder(table, &key), expected);
         }
     }
-
-    #[test]
-    fn a_cache_with_room_is_the_model(routes in proptest::collection::vec(route(), 0..60)) {
-        let (cache, mut model) = (RouteCache::with_capacity(1000), Model::default());
-        for route in routes {
-            prop_assert_eq!(cache.learn(Arc::new(route.clone())), model.learn(&route));
-            prop_assert_eq!(cache.len(), model.routes.len());
-            for (table, key) in all_keys() {
-                let cached = cache.lookup(table, &key);
-                prop_assert_eq!(cached.as_deref(), model.holder(table, &key));
-            }
-        }
-    }
-
-    #[test]
-    fn a_full_cache_stays_within_its_bound_and_still_tells_no_lies(
-        routes in proptest::collection::vec(route(), 0..120), capacity in 1usize..20,
-    ) {
-        let cache = RouteCache::with_capacity(capacity);
-        for (at, route) in routes.iter().enumerate() {
-            cache.learn(Arc::new(route.clone()));
-            prop_assert!(cache.len() <= capacity);
-            let mut cached = 0;
-            for (table, key) in all_keys() {
-                if let Some(found) = cache.lookup(table, &key) {
-                    prop_assert!(found.holds(&key) && found.table == table);
-                    prop_assert!(routes[..=at].contains(&found));
-                    cached += 1;
-                }
-            }
-            prop_assert!(cached > 0 || cache.is_empty());
-        }
-    }
-}
-
-#[test]
-fn what_is_used_outlives_what_is_not() {
-    let cache = RouteCache::with_capacity(64);
-    let hot = TableId::new(1);
-    cache.learn(Arc::new(whole(hot)));
-    for cold in 2..1000 {
-        cache.learn(Arc::new(whole(TableId::new(cold))));
-        assert!(cache.lookup(hot, b"key").is_some(), "the entry that every request uses was evicted");
-    }
-}
-
-#[test]
-fn a_forgotten_table_frees_its_room() {
-    let cache = RouteCache::with_capacity(8);
-    cache.learn(Arc::new(whole(TableId::new(1))));
-    cache.forget_table(TableId::new(1));
-    assert!(cache.is_empty() && cache.lookup(TableId::new(1), b"key").is_none());
 }
 
 #[test]
