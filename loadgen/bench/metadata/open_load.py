@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-LOAD = Path(os.environ.get("LOAD_BIN", Path(__file__).resolve().parents[2] / "target" / "measured" / "examples"
+LOAD = Path(os.environ.get("LOAD_BIN", Path(__file__).resolve().parents[3] / "target" / "measured" / "examples"
                            / "open_loop"))
 
 

@@ -1,0 +1,1 @@
+"""What loadgen/bench/routing.py runs: one scenario per file."""
