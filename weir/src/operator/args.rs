@@ -215,10 +215,10 @@ fn boost_time(text: &str) -> Result<Duration, String> {
 /// What every change has.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ChangeArgs {
-    /// Why: kept with the version.
+    /// Why: recorded with the change.
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
-    /// Who: kept with the version.
+    /// Who: recorded with the change.
     #[arg(long, env = "USER", value_name = "NAME", default_value = "unknown")]
     pub author: String,
     /// Show what would change, and change nothing.
