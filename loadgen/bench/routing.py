@@ -37,7 +37,7 @@ def main():
         except Exception as error:
             traceback.print_exc()
             check(scenario.__name__, "ran to its end", " ".join(repr(error).split())[:200], "yes", False)
-    print_markdown()
+    publish(settings)
     missed_checks = [row for row in RESULTS if not row[4]]
     print(f"\n{len(RESULTS) - len(missed_checks)} of {len(RESULTS)} held")
     sys.exit(1 if missed_checks else 0)
@@ -61,17 +61,28 @@ def arguments():
     return [one for one in SCENARIOS if not names or one.__name__ in names], Settings(**given)
 
 
-def print_markdown():
-    """Rows for docs/metadata/measured.md."""
+def publish(settings):
+    """Prints each scenario's table; puts it between its marks in the page beside the plots, if there is one."""
     done = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    commit = done.stdout.strip() or "unknown"
+    page = settings.out / "measured.md"
+    text = page.read_text() if page.exists() else ""
     for scenario in dict.fromkeys(row[0] for row in RESULTS):
-        print(f"\n### `{scenario}` (commit {commit}, {os.cpu_count()} cores)\n")
-        print("| what | measured | must be | |\n|---|---|---|---|")
-        for _, what, measured, must, holds in (row for row in RESULTS if row[0] == scenario):
-            shown = must == "(shown)"
-            row = f"| {what} | {measured} | {'–' if shown else must} | {'–' if shown else 'pass' if holds else '**MISS**'} |"
-            print(row.replace("+-", "±").replace("<=", "≤").replace(">=", "≥").replace("->", "→"))
+        table = f"Commit {done.stdout.strip() or 'unknown'}, {os.cpu_count()} cores.\n\n{markdown(scenario)}"
+        print(f"\n### {scenario}\n\n{table}")
+        begin, end = f"<!-- {scenario} -->", f"<!-- /{scenario} -->"
+        if begin in text and end in text:
+            text = f"{text.split(begin)[0]}{begin}\n{table}\n{end}{text.split(end)[1]}"
+    if text:
+        page.write_text(text)
+
+
+def markdown(scenario):
+    rows = ["| what | measured | must be | |", "|---|---|---|---|"]
+    for _, what, measured, must, holds in (row for row in RESULTS if row[0] == scenario):
+        shown = must == "(shown)"
+        row = f"| {what} | {measured} | {'–' if shown else must} | {'–' if shown else 'pass' if holds else '**MISS**'} |"
+        rows.append(row.replace("+-", "±").replace("<=", "≤").replace(">=", "≥").replace("->", "→"))
+    return "\n".join(rows)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 import statistics
 import time
 
-from .constant_work import route_hits
-from .counters import Watch, histogram_quantile, of_tier
+from .constant_work import DROPPED, route_hits
+from .counters import Watch, histogram_quantile, of_tier, total
 from .local_fleet import (await_ready, check, endpoints, local_fleet, make_tables, memds_addresses, run,
                           share_of_capacity, streams, warm_up)
 from .report import Series, figure
@@ -108,7 +108,7 @@ def judge_lookups(done, watch, events, schedule, rate):
 
 def judge_latency(done, events, schedule, before, after):
     trip = (histogram_quantile(after, before, "weir_proxy_lookup_seconds", 0.99) or 0.0) * 1000
-    check("cold", "p99 of the lookups that requests waited for, ms", figure(trip), "(shown)", True)
+    check("cold", "MemDS round trip, from a message of lookups to its answers: p99, ms", figure(trip), "(shown)", True)
     begin, end = schedule.warm
     seconds = [done.window(begin + half / 2, begin + half / 2 + 1).ms(0.99) for half in range(int(end - begin - 1) * 2)]
     warm = statistics.median(seconds)
@@ -118,10 +118,12 @@ def judge_latency(done, events, schedule, before, after):
         p99 = [done.window(begin, begin + 1).ms(0.99) for begin, _, name in events if name == what]
         middle = statistics.median(p99)
         check("cold", f"{what}: p99 in the 1 s after, median of {len(p99)}, ms",
-              f"{middle:.2f} ({' '.join(f'{value:.2f}' for value in p99)})", f"<= {warm + trip:.2f}: warm + that",
+              f"{middle:.2f} ({' '.join(f'{value:.2f}' for value in p99)})", f"<= {warm + trip:.2f}: warm + a round trip",
               middle <= warm + trip)
     longest = max(end - begin for begin, end, _ in events)
     check("cold", "longest flush of all proxies, s", figure(longest), "(shown)", True)
     _, results = route_hits(before, after)
     check("cold", "routings in the whole run", str(results), "misses among them",
           any("miss" in result for result in results))
+    dropped = total(after, DROPPED) - total(before, DROPPED)
+    check("cold", "lookups that proxies dropped", f"{dropped:.0f}", "0", dropped == 0)

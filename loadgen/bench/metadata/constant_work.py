@@ -8,6 +8,7 @@ from .local_fleet import (LOOKUPS, PARTITIONS_PER_TABLE, await_ready, check, end
 from .report import figure, write_csv
 
 TABLES = 5
+DROPPED = "weir_proxy_lookups_dropped_total"
 # What is configured, and the hit ratio that it must bring, in per cent: least and most.
 CASES = [
     ("everything cached", {}, 99, 100),
@@ -55,6 +56,8 @@ def count(settings, cluster, load, case, rows):
           abs(ratio - 2) <= 0.01)
     check("constant", f"{what}: hit ratio, %", f"{figure(hits, 1)} {by_result}", f"{least}-{most}",
           hits is not None and least <= hits <= most)
+    dropped = total(proxies_after, DROPPED) - total(proxies, DROPPED)
+    check("constant", f"{what}: lookups that proxies dropped", f"{dropped:.0f}", "0", dropped == 0)
     check("constant", f"{what}: requests without success", f"{done.unsuccessful} {done.reasons() or ''}", "0",
           done.unsuccessful == 0)
     return ratio

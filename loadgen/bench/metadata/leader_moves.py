@@ -63,8 +63,8 @@ class Move:
         check("moves", f"{name}: retries / requests in the 2 s around, %",
               f"{retries / around.offered * 100:.2f} {causes}", "<= 10", retries <= 0.1 * around.offered)
         # Each proxy learns each moved route once; requests in flight meanwhile are redirected too.
-        redirects = self._gained("weir_proxy_redirects_total", "result")
-        check("moves", f"{name}: redirects; requests", f"{redirects}; {around.offered}", "(shown)", True)
+        stale = self._gained("weir_proxy_stale_routes_total", "source")
+        check("moves", f"{name}: stale routes found, by whom; requests", f"{stale}; {around.offered}", "(shown)", True)
         check("moves", f"{name}: p99 calm -> in the 2 s; longest, ms",
               f"{calm.ms(0.99):.1f} -> {figure(around.ms(0.99), 1)}; {figure(around.ms(1.0), 1)}", "(shown)", True)
 
