@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::operator::args::{ExplainArgs, GacArgs, QuotaArgs, TopArgs};
 use crate::operator::failure::{EXIT_CODES, with_exit_codes};
+use crate::operator::leader_args::LeadersArgs;
 use crate::operator::metadata_args::{CacheArgs, MemdsArgs, RoutesArgs};
 
 /// Weir: the front door of a DynamoDB-compatible database.
@@ -96,6 +97,14 @@ pub(crate) enum Command {
         weir routes orders --key '{\"pk\": {\"S\": \"a\"}}'      the one that holds this key\n  \
         weir routes orders --partition 17 --wide             one of them, with whole keys"))]
     Routes(RoutesArgs),
+
+    /// Show which storage node leads how many partitions, and move leaderships from one to others.
+    #[command(after_help = with_exit_codes("Examples:\n  \
+        weir leaders                             nodes, zones, how many each leads\n  \
+        weir leaders --table orders              of one table\n  \
+        weir leaders move --from 1               relieve node 1 of all, while it serves\n  \
+        weir leaders move --from 1 --to 2 --count 20"))]
+    Leaders(LeadersArgs),
 
     /// Empty the proxies' caches of tables and routes.
     ///

@@ -136,7 +136,9 @@ impl Fleet {
     /// What all its tiers offer operators.
     fn operators(&self) -> Router {
         let memds = admin::memds_routes(self.memds.iter().map(memds::Handle::inspector).collect());
-        self.control.operators().merge(self.gac.operators()).merge(memds).merge(self.proxy.operators())
+        let storage = admin::storage_routes(self.storage.iter().map(|it| it.node().leaderships()).collect());
+        let back = self.control.operators().merge(self.gac.operators()).merge(memds).merge(storage);
+        back.merge(self.proxy.operators())
     }
 
     /// Ends when a storage node broke; otherwise never.

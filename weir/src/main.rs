@@ -63,6 +63,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Top(args) => operator::until(&shutdown, operator::top::run(args)).await,
             Command::Explain(args) => operator::until(&shutdown, operator::explain::run(args)).await,
             Command::Routes(args) => operator::until(&shutdown, operator::routes::run(args)).await,
+            Command::Leaders(args) => operator::until(&shutdown, operator::leaders::run(args)).await,
             Command::Cache(args) => operator::until(&shutdown, operator::cache::run(args)).await,
             Command::Memds(MemdsArgs { server: Some(args), .. }) => tier::run_memds(args, shutdown).await,
             Command::Memds(MemdsArgs { command: Some(command), .. }) => {

@@ -94,6 +94,10 @@ impl Tier for memds::Handle {
 }
 
 impl Tier for storage_adapter::StorageHandle {
+    fn operators(&self) -> Router {
+        admin::storage_routes(vec![self.node().leaderships()])
+    }
+
     fn address(&self) -> SocketAddr {
         self.address
     }

@@ -10,6 +10,7 @@ mod listener;
 mod memds;
 mod proxy;
 mod quotas;
+mod storage;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub(crate) use gac::routes as gac_routes;
 pub(crate) use memds::{ServerRoutes, routes as memds_routes};
 pub(crate) use proxy::{FlushRequest, routes as proxy_routes};
 pub(crate) use quotas::{RingAction, RingRequest, routes as quota_routes};
+pub(crate) use storage::{MoveRequest, routes as storage_routes};
 
 /// How often histograms are folded, so that an unscraped process does not grow.
 const UPKEEP: Duration = Duration::from_secs(5);

@@ -61,6 +61,8 @@ pub(crate) enum Tier {
     Gac,
     /// MemDS servers: tables and routes.
     Memds,
+    /// Storage nodes: who leads.
+    Storage,
     /// Proxies: what was asked, admitted and refused, and what they have cached.
     Proxy,
 }
@@ -71,6 +73,7 @@ impl Tier {
             Self::Control => "control",
             Self::Gac => "gac",
             Self::Memds => "memds",
+            Self::Storage => "storage",
             Self::Proxy => "proxy",
         }
     }
@@ -80,6 +83,7 @@ impl Tier {
             Self::Control => "member of the control plane",
             Self::Gac => "GAC server",
             Self::Memds => "MemDS server",
+            Self::Storage => "storage node",
             Self::Proxy => "proxy",
         }
     }
@@ -197,6 +201,16 @@ impl Fleet {
             (process, answer)
         });
         Answers::sorted(join_all(asked).await)
+    }
+
+    /// What one process answers to a change.
+    pub(crate) async fn post_to<T: DeserializeOwned>(
+        &self,
+        process: &Process,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.client.post(&process.url, path, body).await
     }
 
     /// What the control plane answers to a read: the first member that can.

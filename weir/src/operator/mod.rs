@@ -1,4 +1,4 @@
-//! Operators' commands: `weir quota`, `top`, `explain`, `gac`, `routes`, `memds`, `cache`; what they ask is the operators'
+//! Operators' commands: `weir quota`, `top`, `explain`, `gac`, `routes`, `memds`, `cache`, `leaders`; what they ask is the operators'
 //! endpoint of each process (`crate::admin`).
 
 pub(crate) mod args;
@@ -11,6 +11,8 @@ mod figure;
 mod fleet;
 pub(crate) mod gac;
 mod in_force;
+pub(crate) mod leader_args;
+pub(crate) mod leaders;
 pub(crate) mod memds;
 pub(crate) mod metadata_args;
 pub(crate) mod quota;

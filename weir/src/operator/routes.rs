@@ -109,7 +109,7 @@ async fn ask(fleet: &Fleet, table: &str) -> Result<Said, Failure> {
 }
 
 /// A name as part of a URL's query: DynamoDB's tables have only these characters, others find nothing.
-fn escaped(table: &str) -> String {
+pub(super) fn escaped(table: &str) -> String {
     let mut text = String::new();
     for byte in table.bytes() {
         match byte {
