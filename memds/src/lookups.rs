@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use dynamodb::operation::{EncodedItem, StorageKey};
-use routing::RouteEntry;
+use routing::{PartitionMap, RouteEntry};
 use units::TableId;
 use wire::lookup_answers::{LookupAnswer, LookupAnswersWriter};
 use wire::proto::routing::{LookupBatch, LookupEntry};
@@ -40,12 +40,28 @@ pub(crate) fn answer(snapshot: &Snapshot, batch: &LookupBatch) -> (Bytes, Tally)
     let mut answers = LookupAnswersWriter::with_capacity(batch.lookups.len());
     let mut tally = Tally::default();
     let mut found = Vec::new();
-    for lookup in &batch.lookups {
-        let with_descriptor = answers.len() < MAX_DESCRIPTOR_BYTES;
-        let answer = answer_one(snapshot, lookup, with_descriptor, &mut found, &mut tally);
-        answers.push(&answer);
+    for some in batch.lookups.chunks(PartitionMap::AHEAD) {
+        read_ahead(snapshot, some);
+        for lookup in some {
+            let with_descriptor = answers.len() < MAX_DESCRIPTOR_BYTES;
+            let answer = answer_one(snapshot, lookup, with_descriptor, &mut found, &mut tally);
+            answers.push(&answer);
+        }
     }
     (answers.finish(), tally)
+}
+
+/// Reads ahead for the lookups that say which key: nearly all of them.
+fn read_ahead(snapshot: &Snapshot, lookups: &[LookupEntry]) {
+    let mut wanted = [(TableId::new(0), &[][..]); PartitionMap::AHEAD];
+    let mut count = 0;
+    for lookup in lookups {
+        if let Some(key) = &lookup.key {
+            wanted[count] = (TableId::new(lookup.table), key);
+            count += 1;
+        }
+    }
+    snapshot.routes().read_ahead(&wanted[..count]);
 }
 
 fn answer_one<'a>(

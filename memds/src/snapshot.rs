@@ -10,9 +10,6 @@ use routing::{Learned, NodeAddress, NodeDirectory, PartitionMap, Route};
 use serde::Deserialize;
 use units::TableId;
 
-/// What a route takes in the tree, all in, with three members: see `docs/benchmarks.md`.
-const BYTES_PER_ROUTE: u64 = 110;
-
 /// A table's descriptor, kept in the form in which it is sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Table {
@@ -116,7 +113,7 @@ impl Snapshot {
 
     /// Bytes that the routes' tree takes, about.
     pub(crate) fn route_bytes(&self) -> u64 {
-        self.routes.len() as u64 * BYTES_PER_ROUTE
+        self.routes.bytes() as u64
     }
 
     pub(crate) fn would_learn_node(&self, node: &NodeAddress) -> bool {

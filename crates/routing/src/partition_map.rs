@@ -2,7 +2,7 @@
 
 use units::TableId;
 
-use crate::perkle::PerkleTree;
+use crate::perkle::{PerkleTree, TOGETHER};
 use crate::route_entry::RouteEntry;
 use crate::{Learned, Route, route_entry};
 
@@ -17,6 +17,9 @@ pub struct PartitionMap {
 }
 
 impl PartitionMap {
+    /// How many keys [`Self::read_ahead`] takes.
+    pub const AHEAD: usize = TOGETHER;
+
     /// The route of the partition of `table` that holds `key`.
     #[must_use]
     pub fn holder(&self, table: TableId, key: &[u8]) -> Option<Route> {
@@ -33,6 +36,18 @@ impl PartitionMap {
         let value = route_entry::with_key(table, key, |key| self.tree.floor(key, found))?;
         let entry = RouteEntry { start: found.get(route_entry::TABLE..)?, value };
         (route_entry::table(found) == table && entry.holds(key)).then_some(entry)
+    }
+
+    /// Reads ahead for lookups that follow, of [`Self::AHEAD`] keys at most: what they need from memory comes
+    /// for all of them at once, not for one after the other.
+    pub fn read_ahead(&self, wanted: &[(TableId, &[u8])]) {
+        self.tree.approach(wanted.len(), |which, at| {
+            let (table, key) = wanted[which];
+            match at.checked_sub(route_entry::TABLE) {
+                None => Some(table.get().to_be_bytes()[at]),
+                Some(at) => key.get(at).copied(),
+            }
+        });
     }
 
     /// The route of `table` with the greatest range start that is not past `key`.

@@ -9,6 +9,7 @@
 //! or is late; it is no defence against somebody who constructs collisions, and need not be one: whoever can
 //! push entries can push wrong ones.
 
+mod approach;
 mod block;
 mod change;
 mod difference;
@@ -21,6 +22,7 @@ mod symbol;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use approach::TOGETHER;
 pub use entries::Entries;
 pub use entry_sum::EntrySum;
 pub use region::{Region, RegionDigest};

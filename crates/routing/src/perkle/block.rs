@@ -80,10 +80,7 @@ impl<'a> View<'a> {
             return Err(if key < self.shared { 0 } else { self.len() });
         };
         let wanted = pair(after);
-        // Without a branch, so that many are compared at once.
-        let pairs = self.pairs.chunks_exact(2);
-        let mut at: usize =
-            pairs.map(|pair| usize::from(u16::from_be_bytes([pair[0], pair[1]]) < wanted)).sum();
+        let mut at = self.before(wanted);
         while at < self.len() && self.pairs[at * 2..at * 2 + 2] == wanted.to_be_bytes() {
             match self.entry(at).0.cmp(after) {
                 std::cmp::Ordering::Less => at += 1,
@@ -92,6 +89,13 @@ impl<'a> View<'a> {
             }
         }
         Err(at)
+    }
+
+    /// How many entries have lesser byte pairs.
+    pub(super) fn before(&self, wanted: u16) -> usize {
+        // Without a branch, so that many are compared at once.
+        let pairs = self.pairs.chunks_exact(2);
+        pairs.map(|pair| usize::from(u16::from_be_bytes([pair[0], pair[1]]) < wanted)).sum()
     }
 
     pub(super) fn piece(&self, at: usize) -> Piece<'a> {

@@ -52,6 +52,8 @@ proptest! {
         let ceiling = tree.ceiling(&probe).map(|(key, value)| (key, value.to_vec()));
         let wanted = model.range(probe.clone()..).next().map(|(key, value)| (key.clone(), value.clone()));
         prop_assert_eq!(ceiling, wanted);
+        // Walking towards keys, present or not, ends.
+        tree.approach(2, |which, at| if which == 0 { probe.get(at).copied() } else { None });
     }
 
     #[test]
