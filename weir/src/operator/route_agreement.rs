@@ -124,7 +124,8 @@ mod tests {
     fn the_newest_counts_and_the_other_server_is_named_with_what_it_says() {
         let old = route(1, "", None);
         let new = PartitionRoute { term: 8, leader: Some(3), ..old.clone() };
-        let rows = compare(&servers(&[("memds-1", &[old.clone()]), ("memds-2", &[new.clone()])]));
+        let of = std::slice::from_ref;
+        let rows = compare(&servers(&[("memds-1", of(&old)), ("memds-2", of(&new))]));
         assert_eq!(rows.len(), 1);
         assert_eq!((&rows[0].route, rows[0].agree), (&new, 1));
         assert_eq!(rows[0].differing["memds-1"].as_ref(), Some(&old));
