@@ -54,24 +54,29 @@ struct Header {
 }
 
 /// What a server knows. A writer clones it, changes the clone, and publishes that; clones share what did
-/// not change.
+/// not change, so a route that changes costs the same however many tables there are.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
+    catalog: Arc<Catalog>,
+    routes: PartitionMap,
+    nodes: Arc<NodeDirectory>,
+    catalog_is_whole: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Catalog {
     tables: BTreeMap<TableId, Arc<Table>>,
     /// The table that has the name now: of two (one being deleted), the one with the greater number.
     names: BTreeMap<Arc<str>, TableId>,
-    routes: PartitionMap,
-    nodes: NodeDirectory,
-    catalog_is_whole: bool,
 }
 
 impl Snapshot {
     pub(crate) fn by_number(&self, table: TableId) -> Option<&Arc<Table>> {
-        self.tables.get(&table)
+        self.catalog.tables.get(&table)
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<Table>> {
-        self.tables.get(self.names.get(name)?)
+        self.catalog.tables.get(self.catalog.names.get(name)?)
     }
 
     /// The route of the partition of `table` that holds `key`.
@@ -85,7 +90,7 @@ impl Snapshot {
 
     /// Tables with greater numbers, in order.
     pub(crate) fn tables_after(&self, after: TableId) -> impl Iterator<Item = &Arc<Table>> {
-        self.tables.range((Bound::Excluded(after), Bound::Unbounded)).map(|(_, table)| table)
+        self.catalog.tables.range((Bound::Excluded(after), Bound::Unbounded)).map(|(_, table)| table)
     }
 
     /// From here on a table that is not known does not exist.
@@ -104,7 +109,7 @@ impl Snapshot {
     }
 
     pub(crate) fn table_count(&self) -> usize {
-        self.tables.len()
+        self.catalog.tables.len()
     }
 
     pub(crate) fn route_count(&self) -> usize {
@@ -125,7 +130,8 @@ impl Snapshot {
     }
 
     pub(crate) fn learn_node(&mut self, node: NodeAddress) -> bool {
-        self.nodes.learn(node)
+        // Not touched for nothing: that would copy it.
+        self.nodes.would_learn(&node) && Arc::make_mut(&mut self.nodes).learn(node)
     }
 
     pub(crate) fn learn_route(&mut self, route: Route) -> bool {
@@ -134,21 +140,26 @@ impl Snapshot {
 
     /// Takes a descriptor in unless a newer version of it is known; says whether it was news.
     pub(crate) fn learn_table(&mut self, table: Table) -> bool {
-        if self.tables.get(&table.id).is_some_and(|known| known.version >= table.version) {
+        if self.catalog.tables.get(&table.id).is_some_and(|known| known.version >= table.version) {
             return false;
         }
-        let owner = self.names.entry(Arc::clone(&table.name)).or_insert(table.id);
+        let catalog = Arc::make_mut(&mut self.catalog);
+        let owner = catalog.names.entry(Arc::clone(&table.name)).or_insert(table.id);
         *owner = table.id.max(*owner);
-        self.tables.insert(table.id, Arc::new(table));
+        catalog.tables.insert(table.id, Arc::new(table));
         true
     }
 
     /// Forgets a table and its routes; says whether there was anything to forget.
     pub(crate) fn remove_table(&mut self, id: TableId) -> bool {
         let had_routes = self.routes.remove_table(id);
-        let Some(table) = self.tables.remove(&id) else { return had_routes };
-        if self.names.get(&table.name) == Some(&id) {
-            self.names.remove(&table.name);
+        if !self.catalog.tables.contains_key(&id) {
+            return had_routes;
+        }
+        let catalog = Arc::make_mut(&mut self.catalog);
+        let table = catalog.tables.remove(&id).expect("it is there");
+        if catalog.names.get(&table.name) == Some(&id) {
+            catalog.names.remove(&table.name);
         }
         true
     }
@@ -156,7 +167,8 @@ impl Snapshot {
     /// Forgets every table that is not in `catalog`, and the routes of such tables; from here on a table
     /// that is not known does not exist. Says whether anything changed.
     pub(crate) fn keep_only(&mut self, catalog: &BTreeSet<TableId>) -> bool {
-        let known: BTreeSet<TableId> = self.tables.keys().copied().chain(self.routes.tables()).collect();
+        let known: BTreeSet<TableId> =
+            self.catalog.tables.keys().copied().chain(self.routes.tables()).collect();
         let gone = known.difference(catalog);
         let changed = gone.fold(false, |changed, table| self.remove_table(*table) | changed);
         changed | !std::mem::replace(&mut self.catalog_is_whole, true)
