@@ -27,6 +27,20 @@ pub fn is_gray(own: Option<Duration>, others: impl IntoIterator<Item = Duration>
     others.get(middle).is_some_and(|median| own > median.saturating_mul(FACTOR))
 }
 
+/// Which servers of a fleet [are gray](is_gray), each beside all others, by one sorting for all.
+#[must_use]
+pub fn gray_among(fleet: &[Option<Duration>]) -> Vec<bool> {
+    let mut known: Vec<Duration> = fleet.iter().flatten().copied().collect();
+    known.sort_unstable();
+    let judge = |own: Duration| {
+        // The median of the others: that place, or the next one when the own latency stands before it.
+        let own_place = known.partition_point(|other| *other < own);
+        let middle = known.len().checked_sub(2)? / 2;
+        known.get(middle + usize::from(own_place <= middle)).copied()
+    };
+    fleet.iter().map(|own| is_gray(*own, own.and_then(judge))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -86,6 +100,19 @@ mod tests {
         }
 
         #[test]
+        fn a_fleet_judged_at_once_is_judged_as_one_by_one(
+            fleet in proptest::collection::vec(proptest::option::of(latency()), 0..20),
+        ) {
+            let one_by_one: Vec<bool> = (0..fleet.len())
+                .map(|at| {
+                    let others = fleet.iter().enumerate().filter(|(other, _)| *other != at);
+                    is_gray(fleet[at], others.filter_map(|(_, took)| *took))
+                })
+                .collect();
+            prop_assert_eq!(gray_among(&fleet), one_by_one);
+        }
+
+        #[test]
         fn the_quickest_never_is(fleet in fleet()) {
             let quickest = (0..fleet.len()).min_by_key(|at| fleet[*at]).expect("a fleet has servers");
             prop_assert!(!is_gray_in(&fleet, quickest));
@@ -93,8 +120,12 @@ mod tests {
     }
 
     fn fleet() -> impl Strategy<Value = Vec<Duration>> {
-        let latency = (0_u32..26).prop_flat_map(|octave| (1_u64 << octave)..(2 << octave));
-        proptest::collection::vec(latency.prop_map(Duration::from_micros), 1..20)
+        proptest::collection::vec(latency(), 1..20)
+    }
+
+    fn latency() -> impl Strategy<Value = Duration> {
+        let micros = (0_u32..26).prop_flat_map(|octave| (1_u64 << octave)..(2 << octave));
+        micros.prop_map(Duration::from_micros)
     }
 
     fn is_gray_in(fleet: &[Duration], at: usize) -> bool {
