@@ -30,7 +30,7 @@ pub struct Config {
     pub expected_proxies: u32,
     /// `host:port` of the control plane's members.
     pub control: Vec<String>,
-    /// `host:port` of the MemDS servers; every request asks all of them.
+    /// `host:port` of the MemDS servers; every operation asks two of them.
     pub memds: Vec<String>,
     /// `host:port` of the GAC servers.
     pub gac: Vec<String>,
@@ -44,9 +44,13 @@ pub struct Config {
     /// How long a table operation may take, in milliseconds per request. Default 10,000.
     #[serde(default = "default_table_deadline_ms")]
     pub table_deadline_ms: u64,
-    /// Routes cached, per proxy, at about 400 bytes each. Default 1,000,000.
+    /// Routes kept ready for use, per proxy, at about 300 bytes each. 0: no route is cached, every request
+    /// waits for MemDS, and MemDS has no more to do than otherwise. Default 65,536.
     #[serde(default = "default_cached_routes")]
     pub cached_routes: usize,
+    /// Memory for the routes of idle tables, per proxy, in bytes, at about 100 bytes each. Default 32 MiB.
+    #[serde(default = "default_warm_routes_bytes")]
+    pub warm_routes_bytes: usize,
     /// The HTTP server's bounds.
     #[serde(default)]
     pub http: HttpConfig,
@@ -125,7 +129,11 @@ const fn default_table_deadline_ms() -> u64 {
 }
 
 const fn default_cached_routes() -> usize {
-    1_000_000
+    65_536
+}
+
+const fn default_warm_routes_bytes() -> usize {
+    32 << 20
 }
 
 /// Why a configuration cannot be used.
@@ -163,6 +171,7 @@ impl Config {
             request_deadline_ms: default_request_deadline_ms(),
             table_deadline_ms: default_table_deadline_ms(),
             cached_routes: default_cached_routes(),
+            warm_routes_bytes: default_warm_routes_bytes(),
             http: HttpConfig::default(),
         }
     }
@@ -193,7 +202,6 @@ impl Config {
             ("expected_proxies", u64::from(self.expected_proxies), 1),
             ("request_deadline_ms", self.request_deadline_ms, 10),
             ("table_deadline_ms", self.table_deadline_ms, 10),
-            ("cached_routes", self.cached_routes as u64, 1),
             ("http.max_connections", http.max_connections as u64, 1),
             ("http.max_connections_per_source", http.max_connections_per_source as u64, 1),
             ("http.max_concurrent_requests", http.max_concurrent_requests as u64, 1),

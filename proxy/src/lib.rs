@@ -11,7 +11,6 @@ mod metrics;
 mod operations;
 mod process;
 mod request_path;
-mod retry_budget;
 pub mod routing;
 
 pub use admission::{

@@ -81,7 +81,11 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Handle
     // The clients outlive the server's drain: what it still answers needs them.
     let clients = CancellationToken::new();
     let routing = Routing::open(
-        &RoutingConfig { memds: config.memds.clone(), cached_routes: config.cached_routes },
+        &RoutingConfig {
+            memds: config.memds.clone(),
+            cached_routes: config.cached_routes,
+            warm_routes_bytes: config.warm_routes_bytes,
+        },
         clients.clone(),
     );
     let admission = Admission::start(admission_config(&config, process), &clients);

@@ -31,20 +31,19 @@ use std::time::Duration;
 
 use ::admission::StorageRefusal;
 use bytes::Bytes;
-use dynamodb::api::{self, ApiOperation, Request};
+use dynamodb::api::{self, ApiOperation, KeyClue, Request};
 use dynamodb::error::{ApiError, ErrorKind};
 use dynamodb::expression::ExpressionCache;
 use dynamodb::operation::{Operation, Outcome};
 use dynamodb::table::{TableDescriptor, TableStatus};
-use routing::Route;
+use routing::{Budget, Route};
 use storage_adapter::{PartitionStore, StoreError};
 
 use crate::auth::{AMZ_TARGET, Authenticator, CredentialSource, Presented};
 use crate::http::{Answer, Handler, Received, RetryHint};
 use crate::metrics as names;
 use crate::operations::Tables;
-use crate::retry_budget::RetryBudget;
-use crate::routing::RoutingError;
+use crate::routing::{Looked, RoutingError};
 
 pub(crate) use call::Call;
 pub(crate) use deadline::Deadline;
@@ -56,6 +55,12 @@ pub(crate) use throttle::Throttle;
 
 /// Executions of one operation beyond the first.
 const MAX_RETRIES: u32 = 3;
+
+/// Retries add at most a tenth to what clients ask for: so few that they cannot keep an overloaded tier
+/// overloaded …
+const RETRIES_PER_MILLE: u32 = 100;
+/// … and what may be saved up, for the moment after a leader's failure when all its requests need one.
+const RETRY_RESERVE: u32 = 100;
 
 /// First pause before a retry that nobody gave a hint for; doubled for each further one. Three of them
 /// (50, 100, 200 ms) fit into the request deadline many times.
@@ -87,7 +92,7 @@ pub(crate) struct RequestPath<T: Tiers> {
     pub(crate) tables: T::Tables,
     /// Parses of expressions, by their text.
     expressions: ExpressionCache,
-    retries: RetryBudget,
+    retries: Budget,
     metrics: RequestMetrics,
     request_deadline: Duration,
     table_deadline: Duration,
@@ -154,7 +159,7 @@ impl<T: Tiers> RequestPath<T> {
             store,
             tables,
             expressions: ExpressionCache::new(),
-            retries: RetryBudget::new(),
+            retries: Budget::new(RETRIES_PER_MILLE, RETRY_RESERVE),
             metrics: RequestMetrics::new(),
             request_deadline: deadlines.request,
             table_deadline: deadlines.table,
@@ -228,20 +233,22 @@ impl<T: Tiers> RequestPath<T> {
         Ok(api::decode(operation, &request.body, &self.expressions)?)
     }
 
-    /// The table, if requests for its items can be answered.
+    /// The table, if requests for its items can be answered; and whether the lookups of the request's first
+    /// operation on it went out with that.
     pub(crate) async fn table(
         &self,
         name: &str,
+        clue: impl Fn() -> KeyClue + Send,
         deadline: Deadline,
-    ) -> Result<Arc<TableDescriptor>, Failure> {
-        let table = self.metadata.table(name, deadline.whole()).await;
-        let table = table.map_err(|error| match error {
+    ) -> Result<(Arc<TableDescriptor>, Looked), Failure> {
+        let found = self.metadata.table(name, clue, deadline.whole()).await;
+        let (table, looked) = found.map_err(|error| match error {
             // Not from a cache: MemDS was asked.
             RoutingError::NotFound => ApiError::table_not_found().into(),
             RoutingError::Unavailable => Failure::Unavailable,
         })?;
         match table.status {
-            TableStatus::Active | TableStatus::Updating => Ok(table),
+            TableStatus::Active | TableStatus::Updating => Ok((table, looked)),
             TableStatus::Creating | TableStatus::Deleting => Err(ApiError::table_not_found().into()),
         }
     }
@@ -251,9 +258,10 @@ impl<T: Tiers> RequestPath<T> {
         &self,
         table: &TableDescriptor,
         key: &Bytes,
+        looked: Looked,
         deadline: Deadline,
     ) -> Result<Arc<Route>, Failure> {
-        let route = self.metadata.route(table, key, deadline.whole()).await;
+        let route = self.metadata.route(table, key, looked, deadline.whole()).await;
         if matches!(route, Err(RoutingError::NotFound)) {
             // Ids are never reused.
             self.gate.forget(table);
@@ -279,15 +287,17 @@ impl<T: Tiers> RequestPath<T> {
     /// Route, admit, forward, settle: executes one operation on the partition that holds `key`.
     ///
     /// `operation` is asked anew for every attempt, since a range read depends on the partition's range.
+    /// `looked` is as [`Self::table`] said, for the request's first operation on the table.
     pub(crate) async fn execute<'a>(
         &self,
         table: &TableDescriptor,
         key: &Bytes,
+        looked: Looked,
         operation: impl Fn(&Route) -> Cow<'a, Operation> + Send + Sync,
         call: Call<'_>,
     ) -> Result<(Outcome, Arc<Route>), Failure> {
         self.retries.request();
-        let route = self.route(table, key, call.deadline).await?;
+        let route = self.route(table, key, looked, call.deadline).await?;
         let first = operation(&route);
         let permit = self.admit(call, table, &first).await?;
         let executed = self.forward(table, key, route, &operation, first, call.deadline).await;
@@ -334,7 +344,7 @@ impl<T: Tiers> RequestPath<T> {
             if attempt == MAX_RETRIES || pause >= left {
                 return Err(final_failure(error, is_write));
             }
-            if !self.retries.retry() {
+            if !self.retries.spend() {
                 metrics::counter!(names::RETRY_BUDGET_EXHAUSTED).increment(1);
                 return Err(final_failure(error, is_write));
             }

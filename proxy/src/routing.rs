@@ -2,11 +2,22 @@
 //!
 //! A hit answers from the cache and sends the same lookups as a miss, without waiting for them, so that
 //! MemDS does the same work whatever the caches hold (*constant work*: no sampling, no debouncing, no
-//! skipping). Nothing here waits for the control plane.
+//! skipping): every operation sends one lookup to each of two servers. A request on a table that is not known
+//! asks by name, with what it says of its key, and is answered descriptor and route at once; its [`Looked`]
+//! keeps its first operation from asking again. Nothing here waits for the control plane.
+//!
+//! ```text
+//! route() ─ hit ──▶ LookupQueue of each of two servers ─▶ send_lookups: one message for many ─▶ MemDS
+//!    └──── miss ──▶ the same, at once; waits ◀── absorb: caches, waiters ◀────── answers, in order ┘
+//! ```
 
 mod lookup;
+mod lookup_queue;
+mod lookup_sender;
+mod memds_servers;
 mod metrics;
 mod node_refresh;
+mod server_choice;
 mod table_cache;
 
 #[cfg(test)]
@@ -16,26 +27,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dynamodb::api::KeyClue;
 use dynamodb::table::{TableDescriptor, TableStatus};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use units::TableId;
-use wire::proto::routing::LookupRequest;
-use wire::transport::{Connection, ConnectionConfig};
 
+use self::lookup::{Asked, Said};
+use self::lookup_queue::Patience;
+use self::memds_servers::MemdsServers;
+use self::metrics::Metrics;
 use self::table_cache::TableCache;
 
+use ::routing::Learned;
 pub use ::routing::{NodeAddress, NodeDirectory, Route};
 
 /// What routing needs to know at its start.
 #[derive(Clone, Debug)]
 pub struct RoutingConfig {
-    /// `host:port` of the MemDS servers that every request asks: two in a fleet.
+    /// `host:port` of the MemDS servers; every operation asks two of them.
     pub memds: Vec<String>,
-    /// Routes that the cache may hold, per proxy, at about 400 bytes each.
+    /// Routes that are kept ready for use, per proxy, at about 300 bytes each; 0: nothing is cached.
     pub cached_routes: usize,
+    /// Memory for the routes of idle tables, per proxy, in bytes, at about 100 bytes each.
+    pub warm_routes_bytes: usize,
 }
 
 /// What was forgotten: how many of each.
@@ -60,6 +77,17 @@ pub enum RoutingError {
     Unavailable,
 }
 
+/// Whether the lookups of an operation went out already, with the one for its table: the first operation of a
+/// request on a table that was not known uses it up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Looked {
+    /// They did not.
+    #[default]
+    No,
+    /// They did, and brought this route of its key, if any.
+    Yes(Option<Arc<Route>>),
+}
+
 /// The proxy's view of the metadata tier. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Routing {
@@ -68,46 +96,49 @@ pub struct Routing {
 
 #[derive(Debug)]
 struct Inner {
-    servers: Vec<Connection>,
+    memds: Arc<MemdsServers>,
     tables: TableCache,
     routes: ::routing::RouteCache,
     nodes: watch::Sender<Arc<NodeDirectory>>,
     node_unknown: Notify,
-    node_refresh: Mutex<Option<JoinHandle<()>>>,
+    metrics: Metrics,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// Requests to one MemDS server that may wait to be sent: 100 ms at 80,000 requests/s.
-const QUEUE: usize = 8192;
-/// Lookups that may wait for their answers, per MemDS server: 1 s of 65,000 requests/s when one is gray.
-const IN_FLIGHT: usize = 65_536;
-
-/// Memory for the warm routes of idle tables: 330,000 of them.
-const WARM_BYTES: usize = 32 << 20;
-
 impl Routing {
-    /// Connects to the MemDS servers and starts keeping the nodes' addresses, both in the background,
-    /// until `shutdown`.
-    ///
-    /// # Panics
-    /// When `config.cached_routes` is 0.
+    /// Connects to the MemDS servers and starts what works in the background, until `shutdown`: sending
+    /// lookups, looking for gray servers, keeping the nodes' addresses.
     #[must_use]
     pub fn open(config: &RoutingConfig, shutdown: CancellationToken) -> Self {
-        metrics::describe();
-        let bounds = ConnectionConfig { name: "proxy-routing".into(), queue: QUEUE, in_flight: IN_FLIGHT };
+        Self::open_with(config, Patience::default(), shutdown)
+    }
+
+    fn open_with(config: &RoutingConfig, patience: Patience, shutdown: CancellationToken) -> Self {
+        let memds = Arc::new(MemdsServers::open(&config.memds, patience));
         let inner = Arc::new(Inner {
-            servers: config.memds.iter().map(|address| Connection::open(address, bounds.clone())).collect(),
+            memds: Arc::clone(&memds),
             tables: TableCache::default(),
-            routes: ::routing::RouteCache::with_capacity(config.cached_routes, WARM_BYTES),
+            routes: ::routing::RouteCache::with_capacity(config.cached_routes, config.warm_routes_bytes),
             nodes: watch::Sender::new(Arc::default()),
             node_unknown: Notify::new(),
-            node_refresh: Mutex::new(None),
+            metrics: Metrics::new(),
+            tasks: Mutex::default(),
         });
-        let task = tokio::spawn(node_refresh::keep_nodes(Arc::clone(&inner), shutdown));
-        *inner.node_refresh.lock() = Some(task);
+        let send = |server: &Arc<_>| {
+            let sending =
+                lookup_sender::send_lookups(Arc::clone(&inner), Arc::clone(server), shutdown.clone());
+            tokio::spawn(sending)
+        };
+        let mut tasks: Vec<_> = memds.iter().map(send).collect();
+        tasks.push(tokio::spawn(node_refresh::keep_nodes(Arc::clone(&inner), shutdown.clone())));
+        tasks.push(tokio::spawn(memds_servers::judge_servers(memds, shutdown)));
+        *inner.tasks.lock() = tasks;
         Self { inner }
     }
 
-    /// The table of this name: from the cache, else from the first MemDS server that knows it.
+    /// The table of this name: from the cache, else from the first of two MemDS servers that knows it, asked
+    /// for the route of the request's key, too. `clue` says what the request knows of that key; it is only
+    /// asked when nothing usable is cached.
     ///
     /// A table that is cached as `CREATING` or `DELETING` is looked up again, since it may have become
     /// `ACTIVE`, or made room for another. What is cached outlives an outage of MemDS; the lookups of
@@ -115,26 +146,43 @@ impl Routing {
     ///
     /// # Errors
     /// `NotFound` when the catalog has none, `Unavailable` when nobody answers within `deadline`.
-    pub async fn table(&self, name: &str, deadline: Duration) -> Result<Arc<TableDescriptor>, RoutingError> {
-        let usable = || {
-            let table = self.inner.tables.by_name(name)?;
-            matches!(table.status, TableStatus::Active | TableStatus::Updating).then_some(table)
-        };
-        if let Some(table) = usable() {
-            return Ok(table);
+    pub async fn table(
+        &self,
+        name: &str,
+        clue: impl Fn() -> KeyClue,
+        deadline: Duration,
+    ) -> Result<(Arc<TableDescriptor>, Looked), RoutingError> {
+        let inner = &self.inner;
+        let cached = inner.tables.by_name(name);
+        if let Some(table) = cached.as_ref().filter(|table| is_usable(table)) {
+            return Ok((Arc::clone(table), Looked::No));
         }
-        metrics::table_miss();
-        let request = Arc::new(LookupRequest { table_name: name.into(), ..Default::default() });
-        let Some(cached) = self.inner.tables.by_name(name) else {
-            return self.inner.ask_until(&request, deadline, || self.inner.tables.by_name(name)).await;
+        inner.metrics.table_miss.increment(1);
+        let clue = clue();
+        let asked = Asked::table_named(name, Some(clue.clone()));
+        let Some(cached) = cached else {
+            let described = |said: Said| {
+                let table = inner.tables.by_name(name)?;
+                // The other server may know the route, unless no server could.
+                let is_enough =
+                    !matches!(said, Said::NoRoute) || !is_usable(&table) || !leads_somewhere(&clue, &table);
+                is_enough.then(|| (table, Looked::Yes(said.route())))
+            };
+            return inner.ask_until(&asked, deadline, described).await;
         };
-        match self.inner.ask_round(&request, deadline, usable).await {
-            Ok(table) => Ok(table),
+        let usable = |said: Said| {
+            let table = inner.tables.by_name(name).filter(|table| is_usable(table))?;
+            Some((table, Looked::Yes(said.route())))
+        };
+        match inner.ask_round(&asked, deadline, usable).await {
+            Ok(found) => Ok(found),
             Err(lookup::Round::NoTable) => {
-                self.inner.tables.forget(name, TableId::new(cached.id));
+                inner.tables.forget(name, TableId::new(cached.id));
                 Err(RoutingError::NotFound)
             }
-            Err(lookup::Round::Nothing) => Ok(self.inner.tables.by_name(name).unwrap_or(cached)),
+            Err(lookup::Round::Nothing) => {
+                Ok((inner.tables.by_name(name).unwrap_or(cached), Looked::Yes(None)))
+            }
         }
     }
 
@@ -148,10 +196,10 @@ impl Routing {
         name: &str,
         deadline: Duration,
     ) -> Result<Arc<TableDescriptor>, RoutingError> {
-        let request = Arc::new(LookupRequest { table_name: name.into(), ..Default::default() });
+        let asked = Asked::table_named(name, None);
         let before = self.inner.tables.by_name(name);
-        let newer = || self.inner.tables.by_name(name).filter(|table| Some(table) != before.as_ref());
-        match self.inner.ask_round(&request, deadline, newer).await {
+        let newer = |_: Said| self.inner.tables.by_name(name).filter(|table| Some(table) != before.as_ref());
+        match self.inner.ask_round(&asked, deadline, newer).await {
             Ok(table) => Ok(table),
             Err(lookup::Round::NoTable) => Err(RoutingError::NotFound),
             Err(lookup::Round::Nothing) => before.ok_or(RoutingError::Unavailable),
@@ -163,8 +211,9 @@ impl Routing {
         self.inner.tables.learn(table);
     }
 
-    /// The route of the partition of `table` that holds `key`: from the cache, else from the first MemDS
-    /// server that knows it. Either way each server gets one lookup.
+    /// The route of the partition of `table` that holds `key`: from the cache, else from the first of two
+    /// MemDS servers that knows it. Either way two servers get one lookup each, unless they got them with
+    /// the table's, as `looked` says.
     ///
     /// # Errors
     /// `NotFound` when the table is gone, `Unavailable` when nobody knows the route within `deadline`.
@@ -172,22 +221,34 @@ impl Routing {
         &self,
         table: &TableDescriptor,
         key: &Bytes,
+        looked: Looked,
         deadline: Duration,
     ) -> Result<Arc<Route>, RoutingError> {
-        let id = TableId::new(table.id);
-        let request = lookup_of(table, key);
-        if let Some(route) = self.inner.routes.lookup(id, key) {
-            metrics::route(true);
-            self.inner.ask_in_background(&request);
+        let inner = &self.inner;
+        if let Looked::Yes(brought) = looked {
+            inner.metrics.miss.increment(1);
+            if let Some(route) = inner.best(table, key, brought) {
+                return Ok(route);
+            }
+            inner.metrics.second_lookups.increment(1);
+        } else if let Some((route, tier)) = inner.routes.find(TableId::new(table.id), key) {
+            inner.metrics.found_in(tier).increment(1);
+            inner.ask_in_background(table, key);
             return Ok(route);
+        } else {
+            inner.metrics.miss.increment(1);
         }
-        metrics::route(false);
-        self.inner.ask_until(&request, deadline, || self.inner.routes.lookup(id, key)).await
+        let found = |said: Said| inner.best(table, key, said.route());
+        inner.ask_until(&Asked::route(table, key), deadline, found).await
     }
 
     /// Takes in a route from a storage node's redirect, if it is newer than what is known.
     pub fn learn(&self, route: Route) {
-        self.inner.learn(route, "redirect");
+        let metrics = &self.inner.metrics;
+        metrics.stale_by_redirect.increment(1);
+        if self.inner.learn(&Arc::new(route)) == Learned::News {
+            metrics.learned_by_redirect.increment(1);
+        }
     }
 
     /// After a storage node answered that it does not know the partition: a lookup that waits until a
@@ -201,14 +262,14 @@ impl Routing {
         key: &Bytes,
         deadline: Duration,
     ) -> Result<Arc<Route>, RoutingError> {
-        let id = TableId::new(table.id);
-        let before = self.inner.routes.lookup(id, key);
-        let request = lookup_of(table, key);
-        let newer = || {
-            let route = self.inner.routes.lookup(id, key)?;
+        let inner = &self.inner;
+        inner.metrics.stale_by_unknown.increment(1);
+        let before = inner.routes.lookup(TableId::new(table.id), key);
+        let newer = |said: Said| {
+            let route = inner.best(table, key, said.route())?;
             before.as_ref().is_none_or(|before| route.supersedes(before)).then_some(route)
         };
-        match self.inner.ask_round(&request, deadline, newer).await {
+        match inner.ask_round(&Asked::route(table, key), deadline, newer).await {
             Ok(route) => Ok(route),
             Err(lookup::Round::NoTable) => Err(RoutingError::NotFound),
             Err(lookup::Round::Nothing) => before.ok_or(RoutingError::Unavailable),
@@ -238,24 +299,42 @@ impl Routing {
     /// Whether a MemDS server is connected: without one, only what is cached can be served.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.inner.servers.iter().any(Connection::is_connected)
+        self.inner.memds.iter().any(|server| server.connection.is_connected())
     }
 
-    /// Waits until the background task has ended, after the shutdown given to [`open`](Self::open).
+    /// Waits until the background tasks have ended, after the shutdown given to [`open`](Self::open).
     pub async fn closed(&self) {
-        let task = self.inner.node_refresh.lock().take();
-        if let Some(task) = task {
+        let tasks = std::mem::take(&mut *self.inner.tasks.lock());
+        for task in tasks {
             // It only ends by returning or, when the runtime itself goes, by being dropped.
             let _ended = task.await;
         }
     }
 }
 
-fn lookup_of(table: &TableDescriptor, key: &Bytes) -> Arc<LookupRequest> {
-    Arc::new(LookupRequest {
-        table_name: table.name.clone(),
-        table: table.id,
-        key: Some(key.clone()),
-        known_table_version: table.version,
-    })
+impl Inner {
+    /// The best route for the key, now that an answer was taken in: the cache's, or, when it has no room, the
+    /// answer's.
+    fn best(&self, table: &TableDescriptor, key: &[u8], answered: Option<Arc<Route>>) -> Option<Arc<Route>> {
+        let cached = self.routes.lookup(TableId::new(table.id), key);
+        cached.or_else(|| answered.filter(|route| is_of(route, table, key)))
+    }
+}
+
+fn is_usable(table: &TableDescriptor) -> bool {
+    matches!(table.status, TableStatus::Active | TableStatus::Updating)
+}
+
+fn is_of(route: &Route, table: &TableDescriptor, key: &[u8]) -> bool {
+    route.table.get() == table.id && route.holds(key)
+}
+
+/// Whether a server that knows the schema can make a storage key of the clue.
+fn leads_somewhere(clue: &KeyClue, table: &TableDescriptor) -> bool {
+    match clue {
+        KeyClue::Key(_) => true,
+        KeyClue::Attributes(attributes) => {
+            table.keys.routing_key(attributes.view(), table.hash_seed).is_some()
+        }
+    }
 }

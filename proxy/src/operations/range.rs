@@ -12,7 +12,8 @@ impl<T: Tiers> RequestPath<T> {
     /// Each partition is routed, admitted and settled on its own: a walk over a large table pays as it
     /// goes. It ends with the page (`Limit`, 1 MB), the range, or the request's deadline.
     pub(crate) async fn range(&self, request: RangeRequest<'_>, call: Call<'_>) -> Result<Answer, Failure> {
-        let table = self.table(request.table_name(), call.deadline).await?;
+        let (table, mut looked) =
+            self.table(request.table_name(), || request.key_clue(), call.deadline).await?;
         let planned = request.plan(&table);
         let mut walk = planned.map_err(|error| Failure::Unfit { error, tables: vec![Arc::clone(&table)] })?;
         let mut left = call;
@@ -23,7 +24,8 @@ impl<T: Tiers> RequestPath<T> {
             let read = |route: &routing::Route| {
                 Cow::Owned(Operation::Range(walk.read_in(&route.range.start, route.range.end.as_deref())))
             };
-            let (outcome, route) = self.execute(&table, &key.0, read, left).await?;
+            let looked = std::mem::take(&mut looked);
+            let (outcome, route) = self.execute(&table, &key.0, looked, read, left).await?;
             let page = match outcome {
                 Outcome::Page(page) => page,
                 Outcome::Invalid(error) => return Err(error.into()),

@@ -5,19 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dynamodb::api::KeyClue;
 use dynamodb::table::TableDescriptor;
 use routing::Route;
 
-use crate::routing::{Routing, RoutingError};
+use crate::routing::{Looked, Routing, RoutingError};
 
 /// Which tables and partitions there are. See [`Routing`], which is this trait's reason.
 pub(crate) trait Metadata: Send + Sync + 'static {
-    /// The table of this name.
+    /// The table of this name, and whether the lookups of the request's first operation on it went out with
+    /// that; `clue` says what is known of that operation's key, if it must.
     fn table(
         &self,
         name: &str,
+        clue: impl Fn() -> KeyClue + Send,
         deadline: Duration,
-    ) -> impl Future<Output = Result<Arc<TableDescriptor>, RoutingError>> + Send;
+    ) -> impl Future<Output = Result<(Arc<TableDescriptor>, Looked), RoutingError>> + Send;
 
     /// The table of this name, not from a cache.
     fn refresh_table(
@@ -34,6 +37,7 @@ pub(crate) trait Metadata: Send + Sync + 'static {
         &self,
         table: &TableDescriptor,
         key: &Bytes,
+        looked: Looked,
         deadline: Duration,
     ) -> impl Future<Output = Result<Arc<Route>, RoutingError>> + Send;
 
@@ -53,9 +57,10 @@ impl Metadata for Routing {
     fn table(
         &self,
         name: &str,
+        clue: impl Fn() -> KeyClue + Send,
         deadline: Duration,
-    ) -> impl Future<Output = Result<Arc<TableDescriptor>, RoutingError>> + Send {
-        Self::table(self, name, deadline)
+    ) -> impl Future<Output = Result<(Arc<TableDescriptor>, Looked), RoutingError>> + Send {
+        Self::table(self, name, clue, deadline)
     }
 
     fn refresh_table(
@@ -74,9 +79,10 @@ impl Metadata for Routing {
         &self,
         table: &TableDescriptor,
         key: &Bytes,
+        looked: Looked,
         deadline: Duration,
     ) -> impl Future<Output = Result<Arc<Route>, RoutingError>> + Send {
-        Self::route(self, table, key, deadline)
+        Self::route(self, table, key, looked, deadline)
     }
 
     fn refresh(

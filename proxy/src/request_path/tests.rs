@@ -214,6 +214,31 @@ async fn tables_are_made_listed_described_changed_and_deleted() {
 }
 
 #[tokio::test]
+async fn the_first_operation_on_an_unknown_table_is_routed_by_what_came_with_the_table() {
+    let weir = weir_with_t().await;
+    fill(&weir, 8, 1).await;
+    weir.forget_tables();
+    let _before = weir.routed();
+    let query = json!({
+        "TableName": "tab", "KeyConditionExpression": "pk = :p",
+        "ExpressionAttributeValues": {":p": {"S": "p1"}},
+    });
+    let batch = json!({"RequestItems": {"tab": {"Keys": [key("p1", 0), key("p2", 0), key("p3", 0)]}}});
+    for (operation, request, (brought, asked)) in [
+        ("GetItem", json!({"TableName": "tab", "Key": key("p1", 0)}), (1, 0)),
+        ("PutItem", json!({"TableName": "tab", "Item": item("p1", 0)}), (1, 0)),
+        ("DeleteItem", json!({"TableName": "tab", "Key": key("p1", 0)}), (1, 0)),
+        ("Query", query, (1, 0)),
+        // One for each further key, and for each further partition.
+        ("BatchGetItem", batch, (1, 2)),
+        ("Scan", json!({"TableName": "tab"}), (1, 3)),
+    ] {
+        weir.ok(operation, &request).await;
+        assert_eq!(weir.routed(), (brought, asked), "{operation}");
+    }
+}
+
+#[tokio::test]
 async fn limits_and_endpoints_are_described() {
     let weir = new_weir(1);
     let limits = weir.ok("DescribeLimits", &json!({})).await;

@@ -1,27 +1,88 @@
-//! Asking MemDS: in the background on every hit, and with a wait on a miss.
+//! Asking MemDS: in the background on every hit, and with a wait on a miss; and what the answers teach.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use dynamodb::api::KeyClue;
 use dynamodb::table::TableDescriptor;
-use routing::{Learned, Route};
+use routing::{Learned, Route, RouteEntry};
 use tokio::sync::mpsc;
 use tracing::warn;
 use units::TableId;
 use wire::clock;
-use wire::method::Lookup;
-use wire::proto::routing::{LookupRequest, LookupResponse};
-use wire::transport::CallError;
+use wire::proto::routing::{LookupAnswer, LookupEntry, LookupResult};
 
-use super::{Inner, RoutingError, metrics};
+use super::lookup_queue::Urgency;
+use super::{Inner, RoutingError};
 
-/// How long one round of questions waits for the slower server before the faster one is asked again.
-const ROUND: Duration = Duration::from_millis(250);
 /// The first pause between two rounds; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-/// How long a background lookup may take: past this its answer is of no use.
-const BACKGROUND_DEADLINE: Duration = Duration::from_secs(1);
+
+/// A lookup that waits to be sent.
+#[derive(Debug)]
+pub(super) struct Lookup {
+    pub(super) asked: Asked,
+    pub(super) waiter: Option<Waiter>,
+}
+
+/// A lookup that was sent: what its answer is about, and for whom.
+#[derive(Debug)]
+pub(super) struct Sent {
+    /// None: it was asked for by name.
+    pub(super) table: Option<TableId>,
+    pub(super) waiter: Option<Waiter>,
+}
+
+/// Who waits: it is told of each server's answer. That a lookup ended without one shows by its being dropped.
+pub(super) type Waiter = mpsc::Sender<Heard>;
+
+/// What a lookup asks for.
+#[derive(Clone, Debug)]
+pub(super) enum Asked {
+    /// The route of a key of a table that is known.
+    Route { table: TableId, known_version: u64, key: Bytes },
+    /// A table, by its name.
+    Table(Arc<NamedTable>),
+}
+
+/// A table that is not known, or in doubt.
+#[derive(Debug)]
+pub(super) struct NamedTable {
+    pub(super) name: String,
+    /// What is known of the key whose route is wanted, too; none: only the table is.
+    pub(super) clue: Option<KeyClue>,
+}
+
+/// What one server said to somebody who waits. The caches have heard it before.
+#[derive(Clone, Debug)]
+pub(super) enum Heard {
+    /// The table exists, and this is the route that was asked for, if the server knows it.
+    Found(Option<Arc<Route>>),
+    NoTable,
+    NotReady,
+}
+
+/// What a round of questions says about a table that exists, answer by answer.
+#[derive(Clone, Debug)]
+pub(super) enum Said {
+    /// A server knows the route.
+    Route(Arc<Route>),
+    /// A server knows the table, and not the route, or was not asked for it.
+    NoRoute,
+    /// No server says any more.
+    NothingMore,
+}
+
+impl Said {
+    pub(super) fn route(self) -> Option<Arc<Route>> {
+        match self {
+            Self::Route(route) => Some(route),
+            Self::NoRoute | Self::NothingMore => None,
+        }
+    }
+}
 
 /// What a round of questions showed when it did not show what was wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,49 +93,65 @@ pub(super) enum Round {
     Nothing,
 }
 
-impl Inner {
-    /// Sends the lookup to every server, and waits for none.
-    pub(super) fn ask_in_background(self: &Arc<Self>, request: &Arc<LookupRequest>) {
-        self.send(request, BACKGROUND_DEADLINE, || |_exists| {});
+impl Asked {
+    pub(super) fn route(table: &TableDescriptor, key: &Bytes) -> Self {
+        Self::Route { table: TableId::new(table.id), known_version: table.version, key: key.clone() }
     }
 
-    /// Sends the lookup to every server. Each answer is taken into the caches; then what `on_answer` made
-    /// for it is told whether the table exists.
-    fn send<F: FnOnce(bool) + Send + 'static>(
-        self: &Arc<Self>,
-        request: &Arc<LookupRequest>,
-        deadline: Duration,
-        on_answer: impl Fn() -> F,
-    ) {
-        for server in &self.servers {
-            let (inner, asked, tell) = (Arc::clone(self), Arc::clone(request), on_answer());
-            let sent = server.call_detached::<Lookup>(request, deadline, move |answer| {
-                // No answer is not news: the connection reconnects, and the other server answers.
-                if let Ok(answer) = answer {
-                    let exists = answer.table_exists;
-                    inner.absorb(&asked, answer);
-                    tell(exists);
-                }
-            });
-            if sent == Err(CallError::QueueFull) {
-                metrics::lookup_dropped();
-            }
+    pub(super) fn table_named(name: &str, clue: Option<KeyClue>) -> Self {
+        Self::Table(Arc::new(NamedTable { name: name.to_owned(), clue }))
+    }
+
+    pub(super) const fn table(&self) -> Option<TableId> {
+        match self {
+            Self::Route { table, .. } => Some(*table),
+            Self::Table(_) => None,
         }
     }
 
-    /// Asks every server, in rounds, until `found` sees in the caches what is wanted; each answer is
-    /// taken into the caches first.
+    pub(super) fn into_entry(self) -> LookupEntry {
+        match self {
+            Self::Route { table, known_version, key } => LookupEntry {
+                table: table.get(),
+                known_table_version: known_version,
+                key: Some(key),
+                ..LookupEntry::default()
+            },
+            Self::Table(named) => {
+                let (key, attributes) = match &named.clue {
+                    Some(KeyClue::Key(key)) => (Some(key.0.clone()), None),
+                    Some(KeyClue::Attributes(attributes)) => (None, Some(attributes.0.clone())),
+                    None => (None, None),
+                };
+                LookupEntry { table_name: named.name.clone(), key, attributes, ..LookupEntry::default() }
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Sends the lookup to two servers, and waits for neither. The cost of every hit: two short locks.
+    pub(super) fn ask_in_background(&self, table: &TableDescriptor, key: &Bytes) {
+        let now = clock::now();
+        for server in self.memds.next_two() {
+            let lookup = Lookup { asked: Asked::route(table, key), waiter: None };
+            server.push(lookup, Urgency::Background, now);
+        }
+    }
+
+    /// Asks two servers, in rounds, until `found` makes of an answer what is wanted; each answer is taken
+    /// into the caches first.
     pub(super) async fn ask_until<T>(
-        self: &Arc<Self>,
-        request: &Arc<LookupRequest>,
+        &self,
+        asked: &Asked,
         deadline: Duration,
-        found: impl Fn() -> Option<T>,
+        mut found: impl FnMut(Said) -> Option<T>,
     ) -> Result<T, RoutingError> {
         let give_up = clock::now() + deadline;
         let mut pause = FIRST_PAUSE;
         loop {
             let left = give_up.since(clock::now());
-            match self.ask_round(request, left.min(ROUND), &found).await {
+            match self.ask_round(asked, left, &mut found).await {
                 Ok(wanted) => return Ok(wanted),
                 Err(Round::NoTable) => return Err(RoutingError::NotFound),
                 Err(Round::Nothing) if give_up.since(clock::now()) <= pause => {
@@ -82,71 +159,126 @@ impl Inner {
                 }
                 Err(Round::Nothing) => tokio::time::sleep(pause).await,
             }
+            self.metrics.repeated_lookups.increment(1);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// Asks every server once; the first answer after which `found` is satisfied wins. The others are
-    /// not called back: their servers do the same work as for a hit.
+    /// Asks two servers once; the first answer of which `found` makes something wins, or that there are no
+    /// more. The other server does the same work as for a hit.
     pub(super) async fn ask_round<T>(
-        self: &Arc<Self>,
-        request: &Arc<LookupRequest>,
+        &self,
+        asked: &Asked,
         deadline: Duration,
-        found: impl Fn() -> Option<T>,
+        mut found: impl FnMut(Said) -> Option<T>,
     ) -> Result<T, Round> {
-        // Never full: each server answers once. It ends when every call has, or has failed.
-        let (sender, mut answers) = mpsc::channel(self.servers.len().max(1));
-        self.send(request, deadline, || {
-            let sender = sender.clone();
-            move |exists| {
-                let _nobody_waits = sender.try_send(exists);
-            }
-        });
+        // Never full: each server answers once. It ends when both have, or their lookups are dropped.
+        let (sender, mut answers) = mpsc::channel(2);
+        let now = clock::now();
+        for server in self.memds.next_two() {
+            let lookup = Lookup { asked: asked.clone(), waiter: Some(sender.clone()) };
+            server.push(lookup, Urgency::Waited, now);
+        }
         drop(sender);
         let (mut known, mut denied) = (false, false);
-        while let Some(exists) = answers.recv().await {
-            known |= exists;
-            denied |= !exists;
-            if let Some(wanted) = found() {
-                return Ok(wanted);
+        let listening = async {
+            while let Some(heard) = answers.recv().await {
+                match heard {
+                    Heard::Found(route) => {
+                        known = true;
+                        let wanted = found(route.map_or(Said::NoRoute, Said::Route));
+                        if wanted.is_some() {
+                            return wanted;
+                        }
+                    }
+                    Heard::NoTable => denied = true,
+                    Heard::NotReady => {}
+                }
             }
+            None
+        };
+        let listened = tokio::time::timeout(deadline.min(self.memds.patience.waited), listening).await;
+        if let Some(wanted) =
+            listened.ok().flatten().or_else(|| known.then(|| found(Said::NothingMore)).flatten())
+        {
+            return Ok(wanted);
         }
         // A server that has not heard of the table yet is outdone by one that has.
         Err(if denied && !known { Round::NoTable } else { Round::Nothing })
     }
 
-    /// Takes an answer into the caches.
-    fn absorb(&self, asked: &LookupRequest, answer: LookupResponse) {
-        if !answer.table_exists {
-            // Only a question by number shows which table is gone.
-            if asked.table != 0 {
-                self.tables.forget(&asked.table_name, TableId::new(asked.table));
-                self.routes.forget_table(TableId::new(asked.table));
+    /// Takes an answer into the caches, and tells who waits for it.
+    pub(super) fn absorb(&self, sent: Sent, answer: LookupAnswer) {
+        let heard = match answer.result() {
+            LookupResult::Found => self.absorb_found(&sent, answer),
+            LookupResult::NoTable => {
+                // Only a question by number shows which table is gone.
+                if let Some(table) = sent.table {
+                    self.tables.forget_number(table);
+                    self.routes.forget_table(table);
+                }
+                Heard::NoTable
             }
-            return;
+            LookupResult::NotReady => Heard::NotReady,
+        };
+        if let Some(waiter) = sent.waiter {
+            let _nobody_waits = waiter.try_send(heard);
         }
+    }
+
+    fn absorb_found(&self, sent: &Sent, answer: LookupAnswer) -> Heard {
         if let Some(table) = answer.table {
             match serde_json::from_slice::<TableDescriptor>(&table) {
                 Ok(table) => self.tables.learn(table),
                 Err(error) => warn!(%error, "MemDS sent a malformed table descriptor"),
             }
         }
-        if let Some(route) = answer.route {
-            match Route::try_from(route) {
-                Ok(route) => self.learn(route, "memds"),
-                Err(error) => warn!(%error, "MemDS sent a malformed route"),
-            }
+        let Some(start) = answer.start else { return Heard::Found(None) };
+        let table = TableId::new(answer.table_id);
+        let entry = RouteEntry { start: &start, value: &answer.entry };
+        if sent.waiter.as_ref().is_some_and(|waiter| !waiter.is_closed()) {
+            return Heard::Found(self.take_route(table, entry));
         }
+        match self.routes.learn_entry(table, entry) {
+            Some(Learned::Known) => {}
+            Some(Learned::News) => {
+                if sent.waiter.is_none() {
+                    self.metrics.stale_by_memds.increment(1);
+                }
+                self.metrics.learned_from_memds.increment(1);
+                if let Some(route) = entry.route(table) {
+                    self.ask_for_unknown_nodes(&route);
+                }
+            }
+            None => warn!(%table, "MemDS sent a malformed route"),
+        }
+        Heard::Found(None)
+    }
+
+    /// The route of an answer that somebody waits for: it needs the route also where the caches keep none.
+    fn take_route(&self, table: TableId, entry: RouteEntry<'_>) -> Option<Arc<Route>> {
+        let Some(route) = entry.route(table).filter(Route::is_valid) else {
+            warn!(%table, "MemDS sent a malformed route");
+            return None;
+        };
+        let route = Arc::new(route);
+        if self.learn(&route) == Learned::News {
+            self.metrics.learned_from_memds.increment(1);
+        }
+        Some(route)
     }
 
     /// Takes a route into the cache if it is news, and asks for the addresses of nodes that it names and
     /// that are not known.
-    pub(super) fn learn(&self, route: Route, source: &'static str) {
-        let route = Arc::new(route);
-        if self.routes.learn(Arc::clone(&route)) == Learned::Known {
-            return;
+    pub(super) fn learn(&self, route: &Arc<Route>) -> Learned {
+        let learned = self.routes.learn(Arc::clone(route));
+        if learned == Learned::News {
+            self.ask_for_unknown_nodes(route);
         }
-        metrics::learned(source);
+        learned
+    }
+
+    fn ask_for_unknown_nodes(&self, route: &Route) {
         let nodes = self.nodes.borrow();
         if route.members.iter().any(|member| nodes.get(member.node).is_none()) {
             self.node_unknown.notify_one();

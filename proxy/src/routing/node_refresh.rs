@@ -39,7 +39,8 @@ pub(super) async fn keep_nodes(inner: Arc<Inner>, shutdown: CancellationToken) {
 
 /// Asks every server, and takes in the latest incarnation of each node.
 async fn ask(inner: &Inner) {
-    let questions = inner.servers.iter().map(|server| server.call::<Nodes>(&NodesRequest {}, DEADLINE));
+    let questions =
+        inner.memds.iter().map(|server| server.connection.call::<Nodes>(&NodesRequest {}, DEADLINE));
     let answers = join_all(questions).await;
     let mut seen = Vec::new();
     for node in answers.into_iter().flatten().flat_map(|answer| answer.nodes) {

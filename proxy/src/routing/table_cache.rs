@@ -12,6 +12,8 @@ use units::TableId;
 #[derive(Debug, Default)]
 pub(super) struct TableCache {
     by_name: DashMap<String, Arc<TableDescriptor>, FixedState>,
+    /// The name that the table of this number has, or had.
+    names: DashMap<TableId, String, FixedState>,
 }
 
 /// Descriptors at most, at about 1 KB each: 25 accounts with 2,500 tables each. Past it, one makes room.
@@ -31,25 +33,39 @@ impl TableCache {
         }
         self.make_room();
         let table = Arc::new(table);
+        self.names.insert(TableId::new(table.id), table.name.clone());
+        let mut replaced = None;
         self.by_name
             .entry(table.name.clone())
             .and_modify(|known| {
                 if newest(known) < newest(&table) {
-                    *known = Arc::clone(&table);
+                    replaced = Some(std::mem::replace(known, Arc::clone(&table)));
                 }
             })
-            .or_insert(table);
+            .or_insert(Arc::clone(&table));
+        if let Some(replaced) = replaced.filter(|replaced| replaced.id != table.id) {
+            self.names.remove(&TableId::new(replaced.id));
+        }
     }
 
     /// Forgets the table of this name if it has this number.
     pub(super) fn forget(&self, name: &str, id: TableId) {
         self.by_name.remove_if(name, |_, known| known.id == id.get());
+        self.names.remove(&id);
+    }
+
+    /// Forgets the table of this number.
+    pub(super) fn forget_number(&self, id: TableId) {
+        if let Some((_, name)) = self.names.remove(&id) {
+            self.by_name.remove_if(&name, |_, known| known.id == id.get());
+        }
     }
 
     /// Forgets everything; how many that were.
     pub(super) fn clear(&self) -> usize {
         let before = self.by_name.len();
         self.by_name.clear();
+        self.names.clear();
         before
     }
 
@@ -57,9 +73,9 @@ impl TableCache {
         if self.by_name.len() < CAPACITY {
             return;
         }
-        let victim = self.by_name.iter().next().map(|entry| entry.key().clone());
-        if let Some(name) = victim {
-            self.by_name.remove(&name);
+        let victim = self.by_name.iter().next().map(|entry| (entry.key().clone(), TableId::new(entry.id)));
+        if let Some((name, id)) = victim {
+            self.forget(&name, id);
         }
     }
 }

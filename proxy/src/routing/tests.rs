@@ -1,16 +1,19 @@
 //! Routing against MemDS servers over real sockets.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use ::routing::{KeyRange, Member, MemberKind, RouteVersion};
+use dynamodb::operation::EncodedItem;
 use dynamodb::table::{Billing, KeyAttribute, KeySchema, KeyType, ProvisionedThroughput};
+use dynamodb::value::{AttributeValue, Item};
 use tokio::net::TcpListener;
-use units::{NodeId, PartitionId, Term, Zone};
-use wire::method::{Lookup, Method, PushRoutes, PushTables};
+use units::{NodeId, PartitionId, TableId, Term, Zone};
+use wire::method::{PushRoutes, PushTables};
 use wire::proto::routing as proto;
-use wire::transport::{Failure, Incoming, Responder, Service};
+use wire::transport::{Connection, ConnectionConfig};
 
 use super::*;
+
+mod constant_work;
+mod gray_servers;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 /// For what must fail: long enough for a round, short enough for a test.
@@ -23,30 +26,57 @@ async fn a_miss_waits_for_the_first_of_two_servers() {
     // The other server answers nothing: it is not there.
     let routing = stage.routing([stage.first.address(), unused_address().await]);
 
-    let table = routing.table("orders", DEADLINE).await.unwrap();
-    let found = routing.route(&table, &key(), DEADLINE).await.unwrap();
+    let table = known_table(&routing).await;
+    let found = routing.route(&table, &key(), Looked::No, DEADLINE).await.unwrap();
 
     assert_eq!(*found, route(1));
     stage.stop(routing).await;
 }
 
 #[tokio::test]
-async fn hits_and_misses_send_the_same_lookups_to_both_servers() {
-    let (one, other) = (Counting::start().await, Counting::start().await);
-    let shutdown = CancellationToken::new();
-    let config =
-        RoutingConfig { memds: vec![one.address.clone(), other.address.clone()], cached_routes: 100 };
-    let routing = Routing::open(&config, shutdown.clone());
-    let table = table("orders", 1);
+async fn a_request_on_an_unknown_table_waits_once_for_table_and_route() {
+    let stage = Stage::start().await;
+    stage.first.knows(&table("orders", 1), &[route(1)]).await;
+    stage.second.knows(&table("orders", 1), &[route(1)]).await;
+    let routing = stage.routing([stage.first.address(), stage.second.address()]);
 
-    for requests in 1..=50 {
-        routing.route(&table, &key(), DEADLINE).await.unwrap();
-        // The miss takes the first answer; the other lookup is sent all the same.
-        until(|| one.lookups() == requests && other.lookups() == requests).await;
+    let (table, looked) = routing.table("orders", clue, DEADLINE).await.unwrap();
+    assert_eq!(looked, Looked::Yes(Some(Arc::new(route(1)))));
+    // Nobody is left who could be asked.
+    stage.servers_end();
+    until(|| !routing.is_connected()).await;
+
+    assert_eq!(*routing.route(&table, &key(), looked, SHORT).await.unwrap(), route(1));
+    stage.stop(routing).await;
+}
+
+#[tokio::test]
+async fn a_server_that_knows_the_table_but_not_the_route_is_outdone_by_one_that_does() {
+    let stage = Stage::start().await;
+    stage.first.knows(&table("orders", 1), &[]).await;
+    stage.second.knows(&table("orders", 1), &[route(1)]).await;
+    let routing = stage.routing([stage.first.address(), stage.second.address()]);
+
+    let (_, looked) = routing.table("orders", clue, DEADLINE).await.unwrap();
+
+    assert_eq!(looked, Looked::Yes(Some(Arc::new(route(1)))));
+    stage.stop(routing).await;
+}
+
+#[tokio::test]
+async fn a_server_that_denies_a_table_is_outdone_by_one_that_knows_it() {
+    let stage = Stage::start().await;
+    stage.first.push_tables(&[], true, 1).await;
+    stage.second.knows(&table("orders", 1), &[route(1)]).await;
+    let routing = stage.routing([stage.first.address(), stage.second.address()]);
+    for _ in 0..20 {
+        let (table, looked) = routing.table("orders", clue, DEADLINE).await.unwrap();
+        assert_eq!(*routing.route(&table, &key(), looked, DEADLINE).await.unwrap(), route(1));
+        let _flushed = routing.flush();
+        assert_eq!(*routing.route(&table, &key(), Looked::No, DEADLINE).await.unwrap(), route(1));
+        let _flushed = routing.flush();
     }
-
-    shutdown.cancel();
-    routing.closed().await;
+    stage.stop(routing).await;
 }
 
 #[tokio::test]
@@ -54,14 +84,14 @@ async fn what_is_cached_outlives_an_outage_of_every_server() {
     let stage = Stage::start().await;
     stage.first.knows(&table("orders", 1), &[route(1)]).await;
     let routing = stage.routing([stage.first.address(), stage.second.address()]);
-    let table = routing.table("orders", DEADLINE).await.unwrap();
-    routing.route(&table, &key(), DEADLINE).await.unwrap();
+    let table = known_table(&routing).await;
+    routing.route(&table, &key(), Looked::No, DEADLINE).await.unwrap();
 
     stage.servers_end();
 
-    let table = routing.table("orders", SHORT).await.unwrap();
-    assert_eq!(*routing.route(&table, &key(), SHORT).await.unwrap(), route(1));
-    assert_eq!(routing.table("unknown", SHORT).await, Err(RoutingError::Unavailable));
+    let table = routing.table("orders", clue, SHORT).await.map(first).unwrap();
+    assert_eq!(*routing.route(&table, &key(), Looked::No, SHORT).await.unwrap(), route(1));
+    assert_eq!(routing.table("unknown", clue, SHORT).await.map(first), Err(RoutingError::Unavailable));
     stage.stop(routing).await;
 }
 
@@ -70,14 +100,14 @@ async fn a_flush_forgets_tables_and_routes_and_says_how_many() {
     let stage = Stage::start().await;
     stage.first.knows(&table("orders", 1), &[route(1)]).await;
     let routing = stage.routing([stage.first.address(), stage.second.address()]);
-    let table = routing.table("orders", DEADLINE).await.unwrap();
-    routing.route(&table, &key(), DEADLINE).await.unwrap();
+    let table = known_table(&routing).await;
+    routing.route(&table, &key(), Looked::No, DEADLINE).await.unwrap();
 
     assert_eq!(routing.flush(), Flushed { tables: 1, routes: 1, warm: 0 });
 
     assert_eq!(routing.flush(), Flushed::default());
     stage.servers_end();
-    assert_eq!(routing.table("orders", SHORT).await, Err(RoutingError::Unavailable));
+    assert_eq!(routing.table("orders", clue, SHORT).await.map(first), Err(RoutingError::Unavailable));
     stage.stop(routing).await;
 }
 
@@ -85,11 +115,11 @@ async fn a_flush_forgets_tables_and_routes_and_says_how_many() {
 async fn only_a_server_with_the_whole_catalog_denies_a_table() {
     let stage = Stage::start().await;
     let routing = stage.routing([stage.first.address(), stage.second.address()]);
-    assert_eq!(routing.table("orders", SHORT).await, Err(RoutingError::Unavailable));
+    assert_eq!(routing.table("orders", clue, SHORT).await.map(first), Err(RoutingError::Unavailable));
 
     stage.first.push_tables(&[], true, 1).await;
 
-    assert_eq!(routing.table("orders", DEADLINE).await, Err(RoutingError::NotFound));
+    assert_eq!(routing.table("orders", clue, DEADLINE).await.map(first), Err(RoutingError::NotFound));
     stage.stop(routing).await;
 }
 
@@ -98,14 +128,14 @@ async fn the_lookups_of_hits_bring_newer_routes_and_descriptors() {
     let stage = Stage::start().await;
     stage.first.knows(&table("orders", 1), &[route(1)]).await;
     let routing = stage.routing([stage.first.address(), stage.second.address()]);
-    let first = routing.table("orders", DEADLINE).await.unwrap();
-    assert_eq!(*routing.route(&first, &key(), DEADLINE).await.unwrap(), route(1));
+    let first = known_table(&routing).await;
+    assert_eq!(*routing.route(&first, &key(), Looked::No, DEADLINE).await.unwrap(), route(1));
 
     stage.first.knows(&table("orders", 2), &[route(2)]).await;
 
     eventually(async || {
-        let table = routing.table("orders", DEADLINE).await.unwrap();
-        let found = routing.route(&table, &key(), DEADLINE).await.unwrap();
+        let table = known_table(&routing).await;
+        let found = routing.route(&table, &key(), Looked::No, DEADLINE).await.unwrap();
         table.version == 2 && *found == route(2)
     })
     .await;
@@ -118,14 +148,17 @@ async fn a_removed_table_is_forgotten() {
     stage.first.knows(&table("orders", 1), &[route(1)]).await;
     stage.second.knows(&table("orders", 1), &[route(1)]).await;
     let routing = stage.routing([stage.first.address(), stage.second.address()]);
-    let table = routing.table("orders", DEADLINE).await.unwrap();
-    routing.route(&table, &key(), DEADLINE).await.unwrap();
+    let table = known_table(&routing).await;
+    routing.route(&table, &key(), Looked::No, DEADLINE).await.unwrap();
 
     stage.first.push_tables(&[], true, 9).await;
     stage.second.push_tables(&[], true, 9).await;
 
-    eventually(async || routing.route(&table, &key(), DEADLINE).await == Err(RoutingError::NotFound)).await;
-    assert_eq!(routing.table("orders", DEADLINE).await, Err(RoutingError::NotFound));
+    eventually(async || {
+        routing.route(&table, &key(), Looked::No, DEADLINE).await == Err(RoutingError::NotFound)
+    })
+    .await;
+    assert_eq!(routing.table("orders", clue, DEADLINE).await.map(first), Err(RoutingError::NotFound));
     stage.stop(routing).await;
 }
 
@@ -134,13 +167,13 @@ async fn an_older_redirect_changes_nothing_and_a_newer_one_is_taken() {
     let stage = Stage::start().await;
     stage.first.knows(&table("orders", 1), &[route(5)]).await;
     let routing = stage.routing([stage.first.address(), stage.second.address()]);
-    let table = routing.table("orders", DEADLINE).await.unwrap();
-    routing.route(&table, &key(), DEADLINE).await.unwrap();
+    let table = known_table(&routing).await;
+    routing.route(&table, &key(), Looked::No, DEADLINE).await.unwrap();
 
     routing.learn(route(4));
-    assert_eq!(*routing.route(&table, &key(), DEADLINE).await.unwrap(), route(5));
+    assert_eq!(*routing.route(&table, &key(), Looked::No, DEADLINE).await.unwrap(), route(5));
     routing.learn(route(6));
-    assert_eq!(*routing.route(&table, &key(), DEADLINE).await.unwrap(), route(6));
+    assert_eq!(*routing.route(&table, &key(), Looked::No, DEADLINE).await.unwrap(), route(6));
     stage.stop(routing).await;
 }
 
@@ -150,8 +183,8 @@ async fn a_refresh_waits_for_a_server_that_knows_better() {
     stage.first.knows(&table("orders", 1), &[route(1)]).await;
     stage.second.knows(&table("orders", 1), &[]).await;
     let routing = stage.routing([stage.first.address(), stage.second.address()]);
-    let table = routing.table("orders", DEADLINE).await.unwrap();
-    assert_eq!(*routing.route(&table, &key(), DEADLINE).await.unwrap(), route(1));
+    let table = known_table(&routing).await;
+    assert_eq!(*routing.route(&table, &key(), Looked::No, DEADLINE).await.unwrap(), route(1));
 
     // Only the second server has heard of the change; the first answers with what is known.
     stage.second.push_routes(&[route(2)]).await;
@@ -166,11 +199,11 @@ async fn a_table_that_is_being_created_is_looked_up_again() {
     let creating = TableDescriptor { status: TableStatus::Creating, ..table("orders", 1) };
     stage.first.knows(&creating, &[]).await;
     let routing = stage.routing([stage.first.address(), stage.second.address()]);
-    assert_eq!(routing.table("orders", DEADLINE).await.unwrap().status, TableStatus::Creating);
+    assert_eq!(known_table(&routing).await.status, TableStatus::Creating);
 
     stage.first.knows(&table("orders", 2), &[]).await;
 
-    assert_eq!(routing.table("orders", DEADLINE).await.unwrap().status, TableStatus::Active);
+    assert_eq!(known_table(&routing).await.status, TableStatus::Active);
     stage.stop(routing).await;
 }
 
@@ -210,7 +243,14 @@ impl Stage {
     }
 
     fn routing(&self, memds: [String; 2]) -> Routing {
-        Routing::open(&RoutingConfig { memds: memds.into(), cached_routes: 100 }, self.shutdown.clone())
+        self.routing_over(memds.into(), 100)
+    }
+
+    fn routing_over(&self, memds: Vec<String>, cached_routes: usize) -> Routing {
+        // A busy machine must not make lookups expire: these tests count them.
+        let patience = Patience { background: DEADLINE, waited: DEADLINE };
+        let config = RoutingConfig { memds, cached_routes, warm_routes_bytes: 1 << 20 };
+        Routing::open_with(&config, patience, self.shutdown.clone())
     }
 
     fn servers_end(&self) {
@@ -267,47 +307,6 @@ impl Memds {
     }
 }
 
-/// A server that counts the lookups that it answers.
-struct Counting {
-    address: String,
-    lookups: Arc<AtomicUsize>,
-    shutdown: CancellationToken,
-}
-
-struct CountingService(Arc<AtomicUsize>);
-
-impl Service for CountingService {
-    fn call(&self, request: Incoming, responder: Responder) {
-        if request.method != Lookup::NUMBER {
-            return responder.fail(Failure::UnknownMethod);
-        }
-        self.0.fetch_add(1, Ordering::Relaxed);
-        let route = Some((&route(1)).into());
-        responder.answer::<Lookup>(&proto::LookupResponse { table: None, table_exists: true, route });
-    }
-}
-
-impl Counting {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (lookups, shutdown) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
-        let service = Arc::new(CountingService(Arc::clone(&lookups)));
-        tokio::spawn(wire::transport::serve(listener, service, shutdown.clone()));
-        Self { address, lookups, shutdown }
-    }
-
-    fn lookups(&self) -> usize {
-        self.lookups.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Counting {
-    fn drop(&mut self) {
-        self.shutdown.cancel();
-    }
-}
-
 async fn until(condition: impl Fn() -> bool) {
     eventually(async || condition()).await;
 }
@@ -327,8 +326,23 @@ async fn unused_address() -> String {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
 }
 
+fn first<A, B>((first, _): (A, B)) -> A {
+    first
+}
+
+async fn known_table(routing: &Routing) -> Arc<TableDescriptor> {
+    routing.table("orders", clue, DEADLINE).await.map(first).unwrap()
+}
+
+/// What a request says of [`key`] before its table is known.
+fn clue() -> KeyClue {
+    let id = AttributeValue::S("some key".into());
+    KeyClue::Attributes(EncodedItem::encode(&Item::from([("id".into(), id)])))
+}
+
 fn key() -> Bytes {
-    Bytes::from_static(b"some storage key")
+    let KeyClue::Attributes(attributes) = clue() else { unreachable!("it is made of attributes") };
+    table("orders", 1).keys.routing_key(attributes.view(), 0).unwrap().0
 }
 
 fn route(term: u64) -> Route {

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ::admission::{CapacityKind, StorageRefusal};
 use bytes::Bytes;
-use dynamodb::api::{Cost, ListTables};
+use dynamodb::api::{Cost, KeyClue, ListTables};
 use dynamodb::error::{ApiError, ErrorKind};
 use dynamodb::operation::{Operation, Outcome};
 use dynamodb::table::{Billing, BillingMode, NewTable, TableDescriptor, TableStatus};
@@ -25,7 +25,7 @@ use crate::auth::Authenticator;
 use crate::auth::tests::{Keys, Unsigned};
 use crate::http::{Handler, Received, RequestIds, RetryHint};
 use crate::operations::{TableCommand, Tables, TablesError};
-use crate::routing::RoutingError;
+use crate::routing::{Looked, RoutingError};
 
 /// The request path under test, with a hand on its tiers.
 pub(super) struct Weir {
@@ -155,6 +155,17 @@ impl Weir {
         self.counter.0.out.load(Ordering::Relaxed)
     }
 
+    /// From here on no request finds its tables in a cache.
+    pub(super) fn forget_tables(&self) {
+        self.catalog.forgets.store(true, Ordering::Relaxed);
+    }
+
+    /// Since the last time: operations whose route came with their table, and those whose route was asked for.
+    pub(super) fn routed(&self) -> (usize, usize) {
+        let take = |count: &AtomicUsize| count.swap(0, Ordering::Relaxed);
+        (take(&self.catalog.brought), take(&self.catalog.asked))
+    }
+
     /// Routes that storage nodes taught.
     pub(super) fn learned(&self) -> usize {
         self.catalog.learned.load(Ordering::Relaxed)
@@ -190,14 +201,47 @@ pub(super) struct Catalog {
     created: Arc<AtomicUsize>,
     partitions: u64,
     learned: Arc<AtomicUsize>,
+    /// Knows no table that it was not told of in the same request.
+    forgets: Arc<AtomicBool>,
+    /// Operations whose route came with their table …
+    brought: Arc<AtomicUsize>,
+    /// … and those whose route was asked for.
+    asked: Arc<AtomicUsize>,
+}
+
+impl Catalog {
+    fn holder(&self, table: &TableDescriptor, key: &[u8]) -> Route {
+        let mut routes = (0..self.partitions).map(|n| route(table.id, n, self.partitions));
+        routes.find(|route| route.holds(key)).expect("the parts are the whole")
+    }
+
+    /// The route that MemDS makes of a clue.
+    fn led_to(&self, table: &TableDescriptor, clue: KeyClue) -> Option<Route> {
+        let key = match clue {
+            KeyClue::Key(key) => key,
+            KeyClue::Attributes(attributes) => table.keys.routing_key(attributes.view(), table.hash_seed)?,
+        };
+        Some(self.holder(table, &key.0))
+    }
 }
 
 impl Metadata for Catalog {
-    async fn table(&self, name: &str, _: Duration) -> Result<Arc<TableDescriptor>, RoutingError> {
+    async fn table(
+        &self,
+        name: &str,
+        clue: impl Fn() -> KeyClue + Send,
+        _: Duration,
+    ) -> Result<(Arc<TableDescriptor>, Looked), RoutingError> {
         if let Some(stale) = self.stale.lock().take_if(|stale| stale.name == name) {
-            return Ok(stale);
+            return Ok((stale, Looked::No));
         }
-        self.tables.lock().get(name).cloned().ok_or(RoutingError::NotFound)
+        let table = self.tables.lock().get(name).cloned().ok_or(RoutingError::NotFound)?;
+        let looked = if self.forgets.load(Ordering::Relaxed) {
+            Looked::Yes(self.led_to(&table, clue()).map(Arc::new))
+        } else {
+            Looked::No
+        };
+        Ok((table, looked))
     }
 
     async fn refresh_table(&self, name: &str, _: Duration) -> Result<Arc<TableDescriptor>, RoutingError> {
@@ -210,10 +254,18 @@ impl Metadata for Catalog {
         &self,
         table: &TableDescriptor,
         key: &Bytes,
+        looked: Looked,
         _: Duration,
     ) -> Result<Arc<Route>, RoutingError> {
-        let mut routes = (0..self.partitions).map(|n| route(table.id, n, self.partitions));
-        Ok(Arc::new(routes.find(|route| route.holds(key)).expect("the parts are the whole")))
+        let holder = self.holder(table, key);
+        let brought = match looked {
+            Looked::No => None,
+            Looked::Yes(brought) => brought,
+        };
+        let counter =
+            if brought.as_ref() == Some(&Arc::new(holder.clone())) { &self.brought } else { &self.asked };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(holder))
     }
 
     async fn refresh(
@@ -225,7 +277,7 @@ impl Metadata for Catalog {
         if self.tables.lock().get(&table.name).is_none_or(|current| current.id != table.id) {
             return Err(RoutingError::NotFound);
         }
-        self.route(table, key, deadline).await
+        self.route(table, key, Looked::No, deadline).await
     }
 
     fn learn(&self, _: Route) {

@@ -1,0 +1,102 @@
+//! The MemDS servers that a proxy knows, and which of them are gray: slow beside the others, silent, or not
+//! connected.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use routing::{GRAY_QUANTILE, is_gray};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use units::Timestamp;
+use wire::clock;
+use wire::transport::{Connection, ConnectionConfig};
+
+use super::lookup_queue::Patience;
+use super::lookup_sender::LookupSender;
+use super::server_choice::{MAX_SERVERS, choose};
+
+/// Calls to one MemDS server that may wait to be sent, and for their answers: lookups' batches are a few, and
+/// questions for the nodes' addresses.
+const CALLS: usize = 64;
+/// How often gray servers are looked for.
+const JUDGE_EVERY: Duration = Duration::from_millis(100);
+/// A server that lets calls wait for so long without any answer is gray: as long as a background lookup's
+/// answer is of use.
+const SILENT: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+pub(super) struct MemdsServers {
+    servers: Vec<Arc<LookupSender>>,
+    pub(super) patience: Patience,
+    /// Requests so far, where it matters: with more than two servers.
+    turn: AtomicU64,
+    /// A bit for each gray server.
+    gray: AtomicU64,
+}
+
+impl MemdsServers {
+    /// Connects to each, in the background. Servers past the 64th are not asked.
+    pub(super) fn open(addresses: &[String], patience: Patience) -> Self {
+        let bounds = ConnectionConfig { name: "proxy-routing".into(), queue: CALLS, in_flight: CALLS };
+        let connect = |address: &String| {
+            Arc::new(LookupSender::to(Connection::open(address, bounds.clone()), patience))
+        };
+        Self {
+            servers: addresses.iter().take(MAX_SERVERS).map(connect).collect(),
+            patience,
+            turn: AtomicU64::new(0),
+            gray: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<LookupSender>> {
+        self.servers.iter()
+    }
+
+    /// The two that the next request asks.
+    pub(super) fn next_two(&self) -> impl Iterator<Item = &Arc<LookupSender>> {
+        let count = self.servers.len();
+        let turn = if count > 2 { self.turn.fetch_add(1, Ordering::Relaxed) } else { 0 };
+        let chosen = choose(turn, count, self.gray.load(Ordering::Relaxed));
+        chosen.into_iter().flatten().map(|server| &self.servers[server])
+    }
+
+    /// The gray ones, a bit for each.
+    #[cfg(test)]
+    pub(super) fn gray(&self) -> u64 {
+        self.gray.load(Ordering::Relaxed)
+    }
+
+    /// Judges each server anew.
+    pub(super) fn judge(&self, now: Timestamp) {
+        let medians: Vec<Option<Duration>> =
+            self.servers.iter().map(|server| server.latencies.quantile(GRAY_QUANTILE, now)).collect();
+        let mut gray = 0;
+        for (at, server) in self.servers.iter().enumerate() {
+            let others = medians.iter().enumerate().filter(|(other, _)| *other != at);
+            let slow = is_gray(medians[at], others.filter_map(|(_, median)| *median));
+            let silent = server.connection.silent_for(now).is_some_and(|silent| silent >= SILENT);
+            let is_gray = slow || silent || !server.connection.is_connected();
+            gray |= u64::from(is_gray) << at;
+        }
+        let before = self.gray.swap(gray, Ordering::Relaxed);
+        for (at, server) in self.servers.iter().enumerate() {
+            let (was_gray, is_gray) = (before >> at & 1 == 1, gray >> at & 1 == 1);
+            server.metrics.gray.set(f64::from(u8::from(is_gray)));
+            let (server, median) = (server.connection.address(), medians[at]);
+            match (was_gray, is_gray) {
+                (false, true) => warn!(server, ?median, "a MemDS server turned gray"),
+                (true, false) => info!(server, ?median, "a MemDS server is well again"),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Looks for gray servers, until `shutdown`.
+pub(super) async fn judge_servers(servers: Arc<MemdsServers>, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(JUDGE_EVERY)).await.is_some() {
+        servers.judge(clock::now());
+    }
+}
