@@ -67,13 +67,10 @@ impl PartitionMap {
 
     /// Takes `route` in unless something that it does not supersede overlaps it.
     pub fn learn(&mut self, route: &Route) -> Learned {
-        let overlapping = self.overlapping(route);
         // Asked first, because most of what is pushed is known, and a change copies a path.
-        if !route_entry::fits(route) || !overlapping.iter().all(|known| route.supersedes(known)) {
-            return Learned::Known;
-        }
+        let Some(gone) = self.superseded(route) else { return Learned::Known };
         // What begins where it does is replaced.
-        for gone in overlapping.iter().filter(|gone| gone.range.start != route.range.start) {
+        for gone in gone.iter().filter(|gone| gone.range.start != route.range.start) {
             self.tree.remove(&route_entry::key(gone.table, &gone.range.start));
         }
         self.tree.insert(&route_entry::key(route.table, &route.range.start), &route_entry::value(route));
@@ -83,7 +80,7 @@ impl PartitionMap {
     /// Whether [`learn`](Self::learn) would change anything.
     #[must_use]
     pub fn would_learn(&self, route: &Route) -> bool {
-        route_entry::fits(route) && self.overlapping(route).iter().all(|known| route.supersedes(known))
+        self.superseded(route).is_some()
     }
 
     /// Forgets all routes of `table`; says whether there were any.
@@ -126,6 +123,23 @@ impl PartitionMap {
     #[must_use]
     pub const fn tree(&self) -> &PerkleTree {
         &self.tree
+    }
+
+    /// The known routes of other ranges that overlap `route`'s, all of which it supersedes; none: it does not, or
+    /// is not one that the tree takes.
+    fn superseded(&self, route: &Route) -> Option<Vec<Route>> {
+        if !route_entry::fits(route) {
+            return None;
+        }
+        // Most of what is pushed is of a range that is known: then nothing else overlaps it.
+        let same = route_entry::with_key(route.table, &route.range.start, |key| self.tree.get(key))
+            .map(|value| RouteEntry { start: &route.range.start, value })
+            .filter(|entry| entry.end() == Some(route.range.end.as_deref()));
+        if let Some(rank) = same.and_then(|entry| entry.version()) {
+            return (route.rank() > rank).then(Vec::new);
+        }
+        let overlapping = self.overlapping(route);
+        overlapping.iter().all(|known| route.supersedes(known)).then_some(overlapping)
     }
 
     /// The known routes whose ranges share a key with `route`'s.

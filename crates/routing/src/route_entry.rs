@@ -56,6 +56,11 @@ impl RouteEntry<'_> {
         Some((head.version, (1..=members).contains(&head.leader), head.partition))
     }
 
+    /// The end of the partition's range, if it has one. None: the entry is malformed.
+    pub(crate) fn end(&self) -> Option<Option<&[u8]>> {
+        Head::read(&mut Rest(self.value)).map(|head| head.end)
+    }
+
     /// Whether `key` is in the partition's range. A malformed entry holds nothing.
     #[must_use]
     pub fn holds(&self, key: &[u8]) -> bool {

@@ -1,6 +1,9 @@
 //! Prints what the partition map costs, beside what it must reach: memory, lookups, updates, anti-entropy.
 //!
-//! `cargo run --profile measured -p routing --example perkle_figures [PARTITIONS]`
+//! `cargo run --profile measured -p routing --example perkle_figures [PARTITIONS [TABLES]]`
+//!
+//! On glibc, `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` takes memory in huge pages; what that changes is the part of a
+//! lookup that is spent on finding pages.
 //!
 //! Times are the thread's CPU time; each is the least and the median of several rounds.
 
@@ -11,6 +14,7 @@ mod reconciliation;
 use std::alloc::System;
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::process::Command;
 use std::time::Duration;
 
 use partitions::{elected_again, routes};
@@ -38,15 +42,27 @@ const ROUNDS: usize = 9;
 const DIFFERENCES: usize = 1_000;
 
 fn main() {
-    let partitions = std::env::args().nth(1).map_or(PARTITIONS, |count| count.parse().expect("a number"));
-    for tables in TABLES {
-        println!("\n{partitions} partitions in {tables} tables");
-        let map = memory(tables, partitions / tables);
-        lookups(&map, tables);
-        let routes = routes(tables, partitions / tables);
-        updates(&map, &routes);
-        anti_entropy(&map, &routes);
+    let argument = |at| std::env::args().nth(at).map(|count| count.parse().expect("a number"));
+    let partitions = argument(1).unwrap_or(PARTITIONS);
+    match argument(2) {
+        Some(tables) => figures(partitions, tables),
+        // Each in a process of its own, so that memory that one gave back is not taken for the other's.
+        None => TABLES.into_iter().for_each(|tables| {
+            let program = std::env::current_exe().expect("it runs");
+            let arguments = [partitions, tables].map(|number| number.to_string());
+            let ended = Command::new(program).args(arguments).status().expect("it runs again");
+            assert!(ended.success());
+        }),
     }
+}
+
+fn figures(partitions: u64, tables: u64) {
+    println!("\n{partitions} partitions in {tables} tables");
+    let map = memory(tables, partitions / tables);
+    lookups(&map, tables);
+    let routes = routes(tables, partitions / tables);
+    updates(&map, &routes);
+    anti_entropy(&map, &routes);
 }
 
 /// A line: what was measured, and what it must reach.

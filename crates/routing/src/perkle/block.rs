@@ -5,18 +5,19 @@
 //! key's rest, that rest, and its value. So a search reads one or two cache lines of byte pairs and the lines
 //! of the entry that it finds.
 
-use triomphe::ThinArc;
+use triomphe::{Arc, ThinArc};
 
 use super::entry_sum::EntrySum;
 use super::symbol::{Symbol, symbol};
 
-/// Entries of a block, at most. Sixteen is what a branch spreads; so a full block becomes blocks of two, and
-/// with keys that are hashes most blocks hold between four and thirty. Searches and copies stay short.
-pub(super) const MAX_ENTRIES: usize = 32;
+/// Entries of a block, at most. Branches spread keys that are hashes sixteen ways, so blocks hold between eight
+/// and this many. Larger blocks save a level of branches for most tables, whose children are scattered over
+/// memory, and cost longer copies, which are not.
+pub(super) const MAX_ENTRIES: usize = 128;
 
-/// Bytes of a block of more than one entry, at most: some 64 per entry, twice what routes take. Bounds what an
-/// update copies, and lets the places fit two bytes.
-pub(super) const MAX_BYTES: usize = 4096;
+/// Bytes of the entries of a block of more than one, at most: some 96 for each, where routes take 60. Bounds
+/// what an update copies, and lets the places fit two bytes.
+pub(super) const MAX_BYTES: usize = 12 * 1024;
 
 /// Bytes of the length of a key's rest.
 const LENGTH: usize = 2;
@@ -36,7 +37,7 @@ pub(super) struct BlockHead {
 /// What a block's bytes say.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View<'a> {
-    /// The first two bytes of each key after the shared ones, as far as there are any; in order.
+    /// The first two bytes of each key after the shared ones, as numbers that sort as the keys do.
     pairs: &'a [u8],
     places: &'a [u8],
     /// What all keys begin with, from the block's base.
@@ -68,8 +69,7 @@ impl<'a> View<'a> {
 
     /// The key's rest after the shared bytes, and the value.
     pub(super) fn entry(&self, at: usize) -> (&'a [u8], &'a [u8]) {
-        let end = if at + 1 < self.len() { self.place(at + 1) } else { self.entries.len() };
-        let entry = &self.entries[self.place(at)..end];
+        let entry = &self.entries[self.place(at)..self.end(at)];
         let (length, bytes) = entry.split_at(LENGTH);
         bytes.split_at(usize::from(u16::from_le_bytes([length[0], length[1]])))
     }
@@ -81,7 +81,7 @@ impl<'a> View<'a> {
         };
         let wanted = pair(after);
         let mut at = self.before(wanted);
-        while at < self.len() && self.pairs[at * 2..at * 2 + 2] == wanted.to_be_bytes() {
+        while at < self.len() && self.pairs[at * 2..at * 2 + 2] == wanted.to_le_bytes() {
             match self.entry(at).0.cmp(after) {
                 std::cmp::Ordering::Less => at += 1,
                 std::cmp::Ordering::Equal => return Ok(at),
@@ -94,8 +94,8 @@ impl<'a> View<'a> {
     /// How many entries have lesser byte pairs.
     pub(super) fn before(&self, wanted: u16) -> usize {
         // Without a branch, so that many are compared at once.
-        let pairs = self.pairs.chunks_exact(2);
-        pairs.map(|pair| usize::from(u16::from_be_bytes([pair[0], pair[1]]) < wanted)).sum()
+        let pairs = self.pairs.as_chunks::<2>().0;
+        usize::from(pairs.iter().map(|pair| u16::from(u16::from_le_bytes(*pair) < wanted)).sum::<u16>())
     }
 
     pub(super) fn piece(&self, at: usize) -> Piece<'a> {
@@ -105,6 +105,11 @@ impl<'a> View<'a> {
 
     pub(super) fn pieces(self) -> impl Iterator<Item = Piece<'a>> {
         (0..self.len()).map(move |at| self.piece(at))
+    }
+
+    /// Where the entry ends.
+    fn end(&self, at: usize) -> usize {
+        if at + 1 < self.len() { self.place(at + 1) } else { self.entries.len() }
     }
 
     fn place(&self, at: usize) -> usize {
@@ -163,7 +168,8 @@ pub(super) fn block(pieces: &[Piece<'_>], sum: EntrySum) -> Block {
     let mut bytes = Vec::with_capacity(index * 2 + shared + bytes_of(pieces, shared));
     for piece in pieces {
         let mut after = piece.key().skip(shared);
-        bytes.extend([after.next().unwrap_or_default(), after.next().unwrap_or_default()]);
+        let first = [after.next().unwrap_or_default(), after.next().unwrap_or_default()];
+        bytes.extend(u16::from_be_bytes(first).to_le_bytes());
     }
     bytes.resize(index * 2, 0);
     bytes.extend(pieces[0].key().take(shared));
@@ -179,6 +185,38 @@ pub(super) fn block(pieces: &[Piece<'_>], sum: EntrySum) -> Block {
     }
     let head = BlockHead { sum, entries: short(pieces.len()), shared: short(shared) };
     ThinArc::from_header_and_slice(head, &bytes)
+}
+
+/// Puts another value in the place of an entry's, in the block itself if no other version has it; none: a block
+/// cannot have so much.
+pub(super) fn replace(block: &mut Block, at: usize, value: &[u8], sum: EntrySum) -> Option<()> {
+    let view = View::of(block);
+    let old = view.entry(at).1.len();
+    let before_entries = block.slice.len() - view.entries.len();
+    let (start, end) = (before_entries + view.end(at) - old, before_entries + view.end(at));
+    if old == value.len() && ThinArc::strong_count(block) == 1 {
+        block.with_arc_mut(|block| {
+            let block = Arc::get_mut(block).expect("nobody else has it");
+            block.slice_mut()[start..end].copy_from_slice(value);
+            block.header_mut().sum = sum;
+        });
+        return Some(());
+    }
+    if view.len() > 1 && view.entries.len() - old + value.len() > MAX_BYTES {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(block.slice.len() - old + value.len());
+    bytes.extend_from_slice(&block.slice[..start]);
+    bytes.extend_from_slice(value);
+    bytes.extend_from_slice(&block.slice[end..]);
+    for later in at + 1..view.len() {
+        let place = short(view.place(later) - old + value.len()).to_le_bytes();
+        let stored = view.pairs.len() + later * 2;
+        bytes[stored..stored + 2].copy_from_slice(&place);
+    }
+    let head = BlockHead { sum, ..block.header.header.clone() };
+    *block = ThinArc::from_header_and_slice(head, &bytes);
+    Some(())
 }
 
 /// The first two bytes, as a number that sorts as they do; what is missing counts as zero.

@@ -1,7 +1,7 @@
 //! Changes: putting entries in and taking them out. Nodes that only this version has are changed in place,
 //! others are copied; so the first change after a clone copies a path, and a lone tree is built quickly.
 
-use super::block::{Block, MAX_ENTRIES, Piece, View, block, fits};
+use super::block::{Block, MAX_ENTRIES, Piece, View, block, fits, replace};
 use super::entry_sum::EntrySum;
 use super::node::{Branch, BranchHead, Node, branch, edit};
 use super::prefix::Prefix;
@@ -42,8 +42,21 @@ pub(super) fn alone(new: New<'_>, base: usize) -> Node {
 
 /// Puts an entry in below `node`, whose bytes begin at `base`.
 pub(super) fn put(node: &mut Node, base: usize, new: New<'_>) -> Put {
-    let (next, put) = match node {
-        Node::Block(old) => put_into_block(old, base, new),
+    let (next, grown) = match node {
+        Node::Block(old) => {
+            let view = View::of(old);
+            match view.search(&new.key[base..]) {
+                Ok(place) => return put_instead(node, base, place, new),
+                Err(place) => {
+                    let mut pieces = Vec::with_capacity(view.len() + 1);
+                    pieces.extend(view.pieces());
+                    pieces.insert(place, Piece::new(&new.key[base..], new.value));
+                    let next = arranged(&pieces, old.header.header.sum.plus(new.sum), &new.key[..base]);
+                    let grown = signed(next.bytes_below());
+                    (next, grown)
+                }
+            }
+        }
         Node::Branch(old) => {
             let head = &old.header.header;
             if let Some(at) = head.leaves_at(new.key, base) {
@@ -56,33 +69,27 @@ pub(super) fn put(node: &mut Node, base: usize, new: New<'_>) -> Put {
         }
     };
     let old = std::mem::replace(node, next);
-    Put { grown: put.grown - signed(old.bytes()), ..put }
+    Put { replaced: None, grown: grown - signed(old.bytes()) }
 }
 
-/// What replaces the block, and how much that takes.
-fn put_into_block(old: &Block, base: usize, new: New<'_>) -> (Node, Put) {
-    let view = View::of(old);
-    let mut pieces = Vec::with_capacity(view.len() + 1);
-    pieces.extend(view.pieces());
-    let replaced = match view.search(&new.key[base..]) {
-        Ok(at) => {
-            let replaced = EntrySum::of(new.key, pieces[at].value);
-            pieces[at].value = new.value;
-            Some(replaced)
-        }
-        Err(at) => {
-            pieces.insert(at, Piece::new(&new.key[base..], new.value));
-            None
-        }
-    };
-    let next = if fits(&pieces, 1) {
-        let sum = old.header.header.sum.minus(replaced.unwrap_or_default()).plus(new.sum);
-        Node::Block(block(&pieces, sum))
-    } else {
-        spread(&pieces, &new.key[..base])
-    };
-    let grown = signed(next.bytes_below());
-    (next, Put { replaced, grown })
+/// Puts an entry in the place of another of its key, in a block.
+fn put_instead(node: &mut Node, base: usize, place: usize, new: New<'_>) -> Put {
+    let old_bytes = signed(node.bytes());
+    let Node::Block(block) = node else { unreachable!("only a block has places") };
+    let view = View::of(block);
+    let replaced = EntrySum::of(new.key, view.entry(place).1);
+    let sum = block.header.header.sum.minus(replaced).plus(new.sum);
+    if replace(block, place, new.value, sum).is_none() {
+        let mut pieces: Vec<_> = View::of(block).pieces().collect();
+        pieces[place].value = new.value;
+        *node = arranged(&pieces, sum, &new.key[..base]);
+    }
+    Put { replaced: Some(replaced), grown: signed(node.bytes_below()) - old_bytes }
+}
+
+/// A block of these entries with this hash, or where that cannot be, several.
+fn arranged(pieces: &[Piece<'_>], sum: EntrySum, before: &[u8]) -> Node {
+    if fits(pieces, 1) { Node::Block(block(pieces, sum)) } else { spread(pieces, before) }
 }
 
 fn put_below(old: &mut Branch, place: usize, new: New<'_>) -> Put {
@@ -96,8 +103,8 @@ fn put_below(old: &mut Branch, place: usize, new: New<'_>) -> Put {
     })
 }
 
-/// The branch with a child more: the first entry with its symbol.
-fn with_child(old: &Branch, new: New<'_>) -> (Node, Put) {
+/// The branch with a child more, the first entry with its symbol; and how much they take.
+fn with_child(old: &Branch, new: New<'_>) -> (Node, isize) {
     let head = &old.header.header;
     let next = symbol(new.key, usize::from(head.at));
     let child = alone(new, head.child_base());
@@ -113,11 +120,11 @@ fn with_child(old: &Branch, new: New<'_>) -> (Node, Put) {
     };
     let next = branch(head, children);
     let grown = signed(next.bytes() + child_bytes);
-    (next, Put { replaced: None, grown })
+    (next, grown)
 }
 
-/// A branch at `at`, where the new entry leaves the old branch's prefix.
-fn fork(old: &Branch, base: usize, at: usize, new: New<'_>) -> (Node, Put) {
+/// A branch at `at`, where the new entry leaves the old branch's prefix; and how much what is new takes.
+fn fork(old: &Branch, base: usize, at: usize, new: New<'_>) -> (Node, isize) {
     let head = &old.header.header;
     let (next, other) = (symbol(new.key, at), head.prefix_symbol(at, base));
     let moved = BranchHead { prefix: Prefix::new(&head.prefix.bytes()[at / 2 - base..]), ..head.clone() };
@@ -132,7 +139,7 @@ fn fork(old: &Branch, base: usize, at: usize, new: New<'_>) -> (Node, Put) {
     };
     let next = branch(head, if next < other { [child, moved] } else { [moved, child] });
     let grown = signed(next.bytes() + child_bytes);
-    (next, Put { replaced: None, grown })
+    (next, grown)
 }
 
 /// A node of these entries, in order; `before` is what stands before their bytes. Where a block cannot have

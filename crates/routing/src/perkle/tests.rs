@@ -18,7 +18,7 @@ fn changes() -> impl Strategy<Value = Vec<(Vec<u8>, Option<u8>)>> {
 
 /// Some values are long, so that blocks fill by their bytes, too.
 fn value(short: u8) -> Vec<u8> {
-    vec![short; if short.is_multiple_of(16) { 1_500 } else { 1 }]
+    vec![short; if short.is_multiple_of(8) { block::MAX_BYTES / 4 } else { 1 + usize::from(short % 2) }]
 }
 
 fn apply(changes: &[(Vec<u8>, Option<u8>)]) -> (PerkleTree, Model) {
