@@ -41,7 +41,7 @@ def change_routes(cluster, memds, names, deadline):
     """Moves leaderships until enough routes changed: how many did."""
     changes, node, known = 0, 1, leaders(memds, names)
     while changes < WANTED and time.monotonic() < deadline:
-        move_leaders(cluster, node)
+        move_leaders(cluster, node, WANTED)
         time.sleep(1.0)
         now = leaders(memds, names)
         changes += sum(now[one] != known[one] for one in now)
