@@ -16,7 +16,7 @@ use crate::config::{Config, ConfigError};
 use crate::control_client::ControlClient;
 use crate::http::Server;
 use crate::request_path::{Deadlines, RequestPath, Tiers};
-use crate::routing::{Flushed, Routing, RoutingConfig};
+use crate::routing::{Flushed, Routing, RoutingConfig, RoutingStatus};
 
 /// Why a proxy did not start.
 #[derive(Debug, thiserror::Error)]
@@ -170,9 +170,13 @@ impl Inspector {
     /// than before.
     #[must_use]
     pub fn flush_caches(&self) -> Flushed {
-        let flushed = self.routing.flush();
-        tracing::warn!(?flushed, "an operator flushed the routing caches");
-        flushed
+        self.routing.flush()
+    }
+
+    /// What is cached of tables and routes, and how the MemDS servers answer.
+    #[must_use]
+    pub fn routing(&self) -> RoutingStatus {
+        self.routing.status()
     }
 }
 

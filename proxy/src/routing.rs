@@ -18,6 +18,7 @@ mod memds_servers;
 mod metrics;
 mod node_refresh;
 mod server_choice;
+mod status;
 mod table_cache;
 
 #[cfg(test)]
@@ -42,6 +43,7 @@ use self::metrics::Metrics;
 use self::table_cache::TableCache;
 
 use ::routing::Learned;
+pub use self::status::{RoutingStatus, ServerStatus};
 pub use ::routing::{NodeAddress, NodeDirectory, Route};
 
 /// What routing needs to know at its start.

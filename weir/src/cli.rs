@@ -106,12 +106,13 @@ pub(crate) enum Command {
         weir leaders move --from 1 --to 2 --count 20"))]
     Leaders(LeadersArgs),
 
-    /// Empty the proxies' caches of tables and routes.
+    /// Show or empty the proxies' caches of tables and routes.
     ///
-    /// Proxies need it for nothing: what they have cached is corrected by every answer of MemDS, and by the
-    /// storage nodes. It is there to show that MemDS has the same work whatever the caches hold, and for the day
-    /// on which somebody does not believe a cache.
+    /// Proxies need no flush: what they have cached is corrected by every answer of MemDS, and by the storage
+    /// nodes. It is there to show that MemDS has the same work whatever the caches hold, and for the day on which
+    /// somebody does not believe a cache.
     #[command(after_help = "Examples:\n  \
+        weir cache status                        what each proxy has, and how MemDS servers answer it\n  \
         weir cache flush                         all proxies at once; asks first on a terminal\n  \
         weir cache flush --yes --reason 'drill'")]
     Cache(CacheArgs),

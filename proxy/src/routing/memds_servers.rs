@@ -68,6 +68,11 @@ impl MemdsServers {
         self.gray.load(Ordering::Relaxed)
     }
 
+    /// Whether the server at this place was gray when it was last judged.
+    pub(super) fn is_gray(&self, at: usize) -> bool {
+        self.gray.load(Ordering::Relaxed) >> at & 1 == 1
+    }
+
     /// Judges each server anew.
     pub(super) fn judge(&self, now: Timestamp) {
         let medians: Vec<Option<Duration>> =

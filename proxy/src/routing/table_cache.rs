@@ -61,6 +61,10 @@ impl TableCache {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
     /// Forgets everything; how many that were.
     pub(super) fn clear(&self) -> usize {
         let before = self.by_name.len();

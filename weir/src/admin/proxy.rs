@@ -4,13 +4,14 @@
 //! |---|---|
 //! | `GET /admission/top` | tables and principals by what they ask for |
 //! | `GET /admission/explain/{id}` | why the request of this id was refused |
+//! | `GET /routing/status` | what is cached of tables and routes, and how the MemDS servers answer |
 //! | `POST /routing/flush` | forgets every cached table and route; answers how many |
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use proxy::routing::Flushed;
+use proxy::routing::{Flushed, RoutingStatus};
 use proxy::{Explanation, Inspector, Top};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,7 @@ pub(crate) fn routes(proxy: Inspector) -> Router {
     Router::new()
         .route("/admission/top", get(top))
         .route("/admission/explain/{request}", get(explain))
+        .route("/routing/status", get(routing))
         .route("/routing/flush", post(flush))
         .with_state(proxy)
 }
@@ -49,6 +51,10 @@ async fn explain(
             "no refusal of this request is remembered here: it was not refused, or too long ago",
         )
     })
+}
+
+async fn routing(State(proxy): State<Inspector>) -> Json<RoutingStatus> {
+    Json(proxy.routing())
 }
 
 async fn flush(

@@ -186,7 +186,7 @@ fn announced(from: &NodeLeads, to: Option<u64>, count: u64, within: Duration) ->
     let NodeLeads { node, leads, .. } = from;
     let to = to.map_or_else(|| "the members that lead least".to_owned(), |to| format!("node {to}"));
     format!(
-        "node {node} leads {}; {} go to {to}, within {}",
+        "node {node} leads {}; moving {} to {to}, within {}",
         figure::whole(*leads),
         figure::whole(count),
         humantime::format_duration(within)

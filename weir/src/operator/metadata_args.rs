@@ -68,6 +68,9 @@ pub(crate) struct CacheArgs {
 /// What to do with the proxies' caches of routes and tables.
 #[derive(Debug, Subcommand)]
 pub(crate) enum CacheCommand {
+    /// Show what each proxy has cached, and how the MemDS servers answer it.
+    #[command(after_help = EXIT_CODES)]
+    Status,
     /// Empty the caches of all proxies at once: the next requests wait for MemDS, and cost it what they always
     /// cost.
     #[command(after_help = EXIT_CODES)]
