@@ -125,9 +125,12 @@ impl Comparison {
                 self.regions.push_back(part);
             } else if answer.settled >> at & 1 == 1 && !question.parts.is_empty() {
                 for (key, value) in tree.entries_in(&part) {
-                    if theirs.get(&key).is_some_and(|their| *their == value) {
+                    let their = theirs.get(&key).map(Vec::as_slice);
+                    let worth = worth(&key, value, their);
+                    if matches!(worth, Worth::Nothing | Worth::Offering) {
                         theirs.remove(&key);
-                    } else {
+                    }
+                    if matches!(worth, Worth::Offering | Worth::Both) {
                         findings.ours.extend(route_entry::route(&key, value));
                     }
                 }
@@ -140,6 +143,32 @@ impl Comparison {
             }
         }
         findings
+    }
+}
+
+/// What is to be done about an entry of this server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Worth {
+    /// The other has the same.
+    Nothing,
+    /// The other has none under its key, or an older one.
+    Offering,
+    /// The other's is newer.
+    Taking,
+    /// They cannot be told apart by age: each server decides.
+    Both,
+}
+
+fn worth(key: &[u8], ours: &[u8], their: Option<&[u8]>) -> Worth {
+    let Some(their) = their else { return Worth::Offering };
+    if their == ours {
+        return Worth::Nothing;
+    }
+    let rank = |value| route_entry::route(key, value).map(|route| route.rank());
+    match rank(ours).cmp(&rank(their)) {
+        std::cmp::Ordering::Less => Worth::Taking,
+        std::cmp::Ordering::Equal => Worth::Both,
+        std::cmp::Ordering::Greater => Worth::Offering,
     }
 }
 
@@ -223,6 +252,23 @@ mod tests {
             reconcile(&mut one, &mut other);
             assert_eq!(one.tree().sum(), other.tree().sum());
             assert_eq!(one.tree().difference(other.tree()), Vec::<Vec<u8>>::new());
+        }
+    }
+
+    #[test]
+    fn only_the_newer_of_two_routes_travels() {
+        let (newer, older) = (route(1, 0, 1, 2), route(1, 0, 1, 1));
+        for (mine, theirs) in [(&newer, &older), (&older, &newer)] {
+            let mut maps = [PartitionMap::default(), PartitionMap::default()];
+            for (map, route) in maps.iter_mut().zip([mine, theirs]) {
+                map.learn(route);
+            }
+            let mut walk = Comparison::new(maps[0].clone());
+            let question = walk.questions(1).remove(0);
+            let findings = walk.take(&question, maps[1].answer(&question));
+            let expected =
+                if mine == &newer { (vec![mine.clone()], vec![]) } else { (vec![], vec![theirs.clone()]) };
+            assert_eq!((findings.ours, findings.theirs), expected);
         }
     }
 
