@@ -337,7 +337,7 @@ impl<T: Tiers> RequestPath<T> {
                 Err(error) => error,
             };
             let is_write = sent.is_write();
-            let Some(pause) = pause_before_retry(&error, is_write, attempt) else {
+            let Some(pause) = pause_before_retry(&error, is_write, attempt, &route) else {
                 return Err(final_failure(error, is_write));
             };
             left = deadline.left();
@@ -417,11 +417,13 @@ fn final_failure(error: StoreError, is_write: bool) -> NotExecuted {
 }
 
 /// How long to wait before another attempt; none: there must not be one.
-fn pause_before_retry(error: &StoreError, is_write: bool, attempt: u32) -> Option<Duration> {
+fn pause_before_retry(error: &StoreError, is_write: bool, attempt: u32, tried: &Route) -> Option<Duration> {
     let backoff = RETRY_PAUSE * 2_u32.pow(attempt.min(MAX_RETRIES));
     match error {
-        StoreError::Redirect(_) if attempt == 0 => Some(Duration::ZERO),
-        // A second redirect is two nodes that each name the other: let them settle it.
+        StoreError::Redirect(newer) if newer.supersedes(tried) => Some(Duration::ZERO),
+        // Where to go instead is asked for, and waited for.
+        StoreError::Unknown if attempt == 0 => Some(Duration::ZERO),
+        // Two nodes that each name the other, or none that knows: let them settle it.
         StoreError::Redirect(_) | StoreError::Unknown => Some(backoff),
         StoreError::Unavailable { retry_after, .. } => Some((*retry_after).max(backoff)),
         // It may have taken place: only the client knows whether doing it twice is harmless.

@@ -9,7 +9,7 @@ use dynamodb::error::ErrorKind;
 use serde_json::{Value, json};
 use std::time::Duration;
 use storage_adapter::StoreError;
-use units::{MilliUnits, MilliUnitsPerSecond};
+use units::{MilliUnits, MilliUnitsPerSecond, Term};
 
 use crate::http::RetryHint;
 use tiers::{Weir, new_weir};
@@ -257,12 +257,43 @@ async fn an_operation_that_is_not_there_is_unknown_and_junk_is_no_request() {
         .await;
 }
 
-#[tokio::test]
-async fn a_redirect_is_followed_at_once_and_learned() {
+#[tokio::test(start_paused = true)]
+async fn redirects_to_newer_routes_are_followed_at_once_and_learned() {
     let weir = weir_with_t().await;
-    weir.fail_next([StoreError::Redirect(Box::new(weir.route_of("tab")))]);
+    let newer = |term| {
+        let mut route = weir.route_of("tab");
+        route.version.term = Term::new(term);
+        StoreError::Redirect(Box::new(route))
+    };
+    let began = tokio::time::Instant::now();
+    weir.fail_next([newer(2), newer(3), newer(4)]);
     weir.ok("PutItem", &json!({"TableName": "tab", "Item": item("a", 1)})).await;
-    assert_eq!(weir.learned(), 1);
+    assert_eq!(weir.learned(), 3);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_name_each_other_are_given_time_to_settle_it() {
+    let weir = weir_with_t().await;
+    let same = || StoreError::Redirect(Box::new(weir.route_of("tab")));
+    let began = tokio::time::Instant::now();
+    weir.fail_next([same(), same()]);
+    weir.ok("PutItem", &json!({"TableName": "tab", "Item": item("a", 1)})).await;
+    assert!(began.elapsed() >= Duration::from_millis(150));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_is_redirected_three_times_at_most() {
+    let weir = weir_with_t().await;
+    let executed = weir.executed();
+    weir.fail_next((2..7).map(|term| {
+        let mut route = weir.route_of("tab");
+        route.version.term = Term::new(term);
+        StoreError::Redirect(Box::new(route))
+    }));
+    let put = json!({"TableName": "tab", "Item": item("a", 1)});
+    weir.refused("PutItem", &put, ErrorKind::ServiceUnavailable).await;
+    assert_eq!(weir.executed() - executed, 4);
 }
 
 #[tokio::test(start_paused = true)]
