@@ -176,6 +176,26 @@ def test_a_flush_empties_all_proxies_and_no_request_fails(cluster, orders):
     assert "e2e" in log and "emptied the caches" in log
 
 
+def test_status_of_the_caches_shows_what_is_in_them_and_who_answers(cluster, orders):
+    db = cluster.client()
+    cluster.weir("cache", "flush", "--yes")
+    for number in range(20):
+        db.get_item(TableName=orders, Key=key(number))
+
+    seen = cluster.weir("cache", "status", "-o", "json")
+
+    assert set(seen["proxies"]) == {"proxy-1", "proxy-2"} and not seen["missing"]
+    used, idle = seen["proxies"]["proxy-1"], seen["proxies"]["proxy-2"]
+    assert used["tables"] == 1 and 3 < used["routes"] + used["warm"] <= 9 and used["route_bytes"] > 0
+    assert (idle["tables"], idle["routes"], idle["warm"]) == (0, 0, 0)
+    addresses = {server["address"] for server in memds(cluster)["servers"].values()}
+    for proxy in (used, idle):
+        assert proxy["nodes"] == 3
+        assert {server["address"] for server in proxy["servers"]} == addresses
+        assert all(server["connected"] for server in proxy["servers"])
+    assert "MEDIAN" in cluster.weir("cache", "status")
+
+
 def test_status_shows_what_each_server_holds_and_that_they_agree(cluster, orders):
     seen = await_agreement(cluster)
 
@@ -217,6 +237,7 @@ def test_a_frozen_server_is_silent_within_seconds_and_no_request_notices(cluster
         assert cluster.processes()["memds-1"]["state"] == "paused"
         for number in range(20):
             db.get_item(TableName=orders, Key=key(number))
+        await_gray(cluster, [memds_address("memds-1", cluster)])
         began = time.monotonic()
         assert "! memds-1 is silent" in cluster.weir("memds", "status")
         assert time.monotonic() - began < 10
@@ -224,6 +245,23 @@ def test_a_frozen_server_is_silent_within_seconds_and_no_request_notices(cluster
         cluster.command("resume", "memds-1")
     assert cluster.processes()["memds-1"]["state"] == "running"
     await_agreement(cluster)
+    await_gray(cluster, [])
+
+
+def memds_address(name, cluster):
+    return cluster.processes()[name]["listen"]
+
+
+def await_gray(cluster, wanted, deadline_s=20):
+    """Waits until the proxy avoids these MemDS servers and no others, while requests go on."""
+    db = cluster.client(retries=1)
+    end = time.monotonic() + deadline_s
+    while True:
+        db.get_item(TableName="orders", Key=key(0))
+        servers = cluster.weir("cache", "status", "-o", "json")["proxies"]["proxy-1"]["servers"]
+        if [server["address"] for server in servers if server["gray"]] == wanted:
+            return
+        assert time.monotonic() < end, servers
 
 
 def test_a_slowed_server_lives_and_is_resumed(cluster, orders):
