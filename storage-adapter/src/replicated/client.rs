@@ -1,26 +1,37 @@
 //! Sends each operation to the replica that may execute it, and types what comes back.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ::metrics::Gauge;
 use arc_swap::ArcSwap;
 use dynamodb::operation::{Operation, Outcome};
+use futures_util::future::{Either, select};
 use parking_lot::Mutex;
-use routing::{MemberKind, Route};
+use routing::{Budget, MemberKind, NO_PROBE, Replica, ReplicaHealth, Route, choose_replicas};
 use units::{NodeId, Timestamp, Zone};
 use wire::method::Execute;
+use wire::proto::storage::ExecuteRequest;
 use wire::transport::{CallError, Connection, ConnectionConfig, Failure};
 
+use super::metrics::{self, ClientMetrics};
+use super::node_health::{self, NodeHealth, ReadKind};
 use crate::{PartitionStore, StoreError, wire_form};
 
 /// When to come back to a node that is not connected or has too much to do.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
-/// How long eventually consistent reads go elsewhere after a node said that it cannot serve one: the
-/// caller's next attempt then finds another replica.
-const AVOIDANCE: Duration = Duration::from_secs(1);
+/// How often nodes are judged, by a read that comes along.
+const JUDGED_EVERY: Duration = Duration::from_millis(50);
+
+/// Second replicas asked, per 1,000 eventually consistent reads: what they add to storage's load at most.
+const HEDGES_PER_MILLE: u32 = 20;
+
+/// Second replicas that may be asked at once after a calm time: what is under way at a node that fails.
+const HEDGES_SAVED: u32 = 100;
 
 /// Where a storage node listens, as MemDS or the control plane says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,30 +50,48 @@ pub struct ReplicatedStore {
     nodes: ArcSwap<BTreeMap<NodeId, Arc<Node>>>,
     /// Held while `nodes` is replaced.
     learning: Mutex<()>,
+    /// Counts the eventually consistent reads.
+    turn: AtomicU64,
+    hedges: Budget,
+    /// When nodes are to be judged again, in nanoseconds of the clock.
+    judge_at: AtomicU64,
+    metrics: ClientMetrics,
 }
 
 /// One storage node.
 #[derive(Debug)]
 struct Node {
     connection: Connection,
-    avoid_until: AtomicU64,
+    health: NodeHealth,
+    gray: Gauge,
 }
 
-impl Node {
-    fn is_avoided(&self, now: Timestamp) -> bool {
-        now.as_nanos() < self.avoid_until.load(Ordering::Relaxed)
-    }
-
-    fn avoid(&self, now: Timestamp) {
-        self.avoid_until.store((now + AVOIDANCE).as_nanos(), Ordering::Relaxed);
-    }
+/// The nodes whose replicas an eventually consistent read asks.
+struct Chosen {
+    first: Arc<Node>,
+    second: Option<Arc<Node>>,
+    is_near: bool,
+    is_probe: bool,
 }
 
 impl ReplicatedStore {
     /// A client in `zone` that knows no node yet. `name` is what nodes call it in their logs.
     #[must_use]
     pub fn new(name: &str, zone: Zone) -> Self {
-        Self { zone, name: name.to_owned(), nodes: ArcSwap::default(), learning: Mutex::new(()) }
+        Self::with_hedges(name, zone, Budget::new(HEDGES_PER_MILLE, HEDGES_SAVED))
+    }
+
+    pub(super) fn with_hedges(name: &str, zone: Zone, hedges: Budget) -> Self {
+        Self {
+            zone,
+            name: name.to_owned(),
+            nodes: ArcSwap::default(),
+            learning: Mutex::new(()),
+            turn: AtomicU64::new(NO_PROBE),
+            hedges,
+            judge_at: AtomicU64::new(0),
+            metrics: ClientMetrics::new(),
+        }
     }
 
     /// Learns where nodes listen; a node that moved is connected anew, one that is not named stays. Must
@@ -75,7 +104,8 @@ impl ReplicatedStore {
             let known = current.get(&node).is_some_and(|known| known.connection.address() == address);
             if !known && !address.is_empty() {
                 let connection = Connection::open(&address, ConnectionConfig::named(&self.name));
-                let opened = Arc::new(Node { connection, avoid_until: AtomicU64::new(0) });
+                let gray = metrics::gray_gauge(node);
+                let opened = Arc::new(Node { connection, health: NodeHealth::default(), gray });
                 newer.get_or_insert_with(|| (*current).clone()).insert(node, opened);
             }
         }
@@ -90,30 +120,133 @@ impl ReplicatedStore {
         self.nodes.load().get(&node).map(|known| known.connection.address().to_owned())
     }
 
-    /// The node whose replica should execute.
-    fn choose(&self, route: &Route, consistent: bool) -> Result<Arc<Node>, StoreError> {
+    /// The node whose replica leads. Without a leader to turn to (an election is under way, or its node is
+    /// gone) any member will do: it holds the request until the group has a leader, and says who.
+    fn leader(&self, route: &Route) -> Result<Arc<Node>, StoreError> {
         let nodes = self.nodes.load();
-        // Without a leader to turn to (an election is under way, or its node is gone) any member will do: it
-        // holds the request until the group has a leader, and says who.
-        if consistent
-            && let Some(leader) = route.leader.and_then(|leader| nodes.get(&leader))
-            && leader.connection.is_connected()
+        match route.leader.and_then(|leader| nodes.get(&leader)) {
+            Some(leader) if leader.connection.is_connected() => Ok(Arc::clone(leader)),
+            _ => self.choose(route, NO_PROBE, wire::clock::now()).map(|chosen| chosen.first),
+        }
+    }
+
+    fn choose(&self, route: &Route, turn: u64, now: Timestamp) -> Result<Chosen, StoreError> {
+        let nodes = self.nodes.load();
+        let members = route.members.iter().enumerate();
+        let storage = members.filter(|(_, member)| member.kind == MemberKind::Storage);
+        let replicas = storage.filter_map(|(place, member)| {
+            let health = nodes.get(&member.node)?.health(now);
+            Some(Replica { place, is_near: member.zone == self.zone, health })
+        });
+        let choice = choose_replicas(replicas, route.members.len(), turn).ok_or(StoreError::Unknown)?;
+        let node_at = |place: usize| nodes.get(&route.members[place].node).map(Arc::clone);
+        Ok(Chosen {
+            first: node_at(choice.first).ok_or(StoreError::Unknown)?,
+            second: choice.second.and_then(node_at),
+            is_near: route.members[choice.first].zone == self.zone,
+            is_probe: choice.is_probe,
+        })
+    }
+
+    /// Reads from the nearest replica that is well, and from a second one if that one is slow or fails.
+    async fn read_eventually(
+        &self,
+        route: &Route,
+        operation: &Operation,
+        deadline: Duration,
+    ) -> Result<Outcome, StoreError> {
+        let began = wire::clock::now();
+        self.judge_nodes(began);
+        let chosen = self.choose(route, self.turn.fetch_add(1, Ordering::Relaxed), began)?;
+        if chosen.is_near { &self.metrics.zone_reads } else { &self.metrics.other_reads }.increment(1);
+        self.hedges.request();
+
+        let kind = ReadKind::of(operation);
+        let request = wire_form::request(route.table, route.partition, operation);
+        let mut first = pin!(chosen.first.read(&request, kind, deadline));
+        let Some(second) = chosen.second else { return first.await };
+        // A probed node may be slow: patience is that for the node that would have been asked.
+        let patience = if chosen.is_probe { &second } else { &chosen.first }.health.patience(kind);
+        let in_time = match tokio::time::timeout(patience, first.as_mut()).await {
+            Ok(answer) if !may_succeed_elsewhere(&answer) => return answer,
+            Ok(failed) => Some(failed),
+            Err(_elapsed) => None,
+        };
+        if !self.hedges.spend() {
+            self.metrics.hedges_denied.increment(1);
+            return match in_time {
+                Some(answer) => answer,
+                None => first.await,
+            };
+        }
+        let left = deadline.saturating_sub(wire::clock::now().since(began));
+        let second = pin!(second.read(&request, kind, left));
+        let (answer, won) = match in_time {
+            Some(failed) => better(failed, second.await),
+            None => first_good(first, second).await,
+        };
+        if won { &self.metrics.hedges_won } else { &self.metrics.hedges_lost }.increment(1);
+        answer
+    }
+
+    /// Judges the nodes if that is due.
+    fn judge_nodes(&self, now: Timestamp) {
+        let due = self.judge_at.load(Ordering::Relaxed);
+        let next = (now + JUDGED_EVERY).as_nanos();
+        // One of the reads that find it due does it.
+        if now.as_nanos() < due
+            || self.judge_at.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err()
         {
-            return Ok(Arc::clone(leader));
+            return;
         }
+        let nodes = self.nodes.load();
+        let nodes: Vec<_> = nodes.iter().collect();
+        let fleet: Vec<_> =
+            nodes.iter().map(|(_, node)| (&node.health, node.connection.silent_for(now))).collect();
+        node_health::judge(&fleet, now, |at, is_gray| {
+            let (id, node) = nodes[at];
+            node.gray.set(f64::from(u8::from(is_gray)));
+            tracing::info!(node = %id, is_gray, "a storage node's latency beside its peers' changed");
+        });
+    }
+}
+
+impl Node {
+    fn health(&self, now: Timestamp) -> ReplicaHealth {
+        if !self.connection.is_connected() {
+            ReplicaHealth::Unconnected
+        } else if self.health.is_failing(now) {
+            ReplicaHealth::Failing
+        } else if self.health.is_gray() {
+            ReplicaHealth::Gray
+        } else {
+            ReplicaHealth::Well
+        }
+    }
+
+    /// An eventually consistent read. Dropped, it is cancelled at the node.
+    async fn read(
+        &self,
+        request: &ExecuteRequest,
+        kind: ReadKind,
+        deadline: Duration,
+    ) -> Result<Outcome, StoreError> {
+        let timing = self.health.begin(kind, wire::clock::now());
+        let answer = self.connection.call::<Execute>(request, deadline).await;
+        let is_late =
+            matches!(answer, Err(CallError::Timeout | CallError::Failed(Failure::DeadlineExceeded)));
+        let answer = typed(answer, false);
         let now = wire::clock::now();
-        let mut best: Option<(u8, &Arc<Node>)> = None;
-        for member in route.members.iter().filter(|member| member.kind == MemberKind::Storage) {
-            let Some(node) = nodes.get(&member.node) else { continue };
-            // Who serves before who may not; among equals, the own zone.
-            let rank = u8::from(member.zone != self.zone)
-                + 2 * u8::from(node.is_avoided(now))
-                + 4 * u8::from(!node.connection.is_connected());
-            if best.is_none_or(|(least, _)| rank < least) {
-                best = Some((rank, node));
-            }
+        match &answer {
+            Ok(_) => timing.answered(now),
+            // Dropped: it took at least so long.
+            Err(_) if is_late => drop(timing),
+            Err(_) => timing.refused(),
         }
-        best.map(|(_, node)| Arc::clone(node)).ok_or(StoreError::Unknown)
+        if may_succeed_elsewhere(&answer) {
+            self.health.failed(now);
+        }
+        answer
     }
 }
 
@@ -129,18 +262,57 @@ impl PartitionStore for ReplicatedStore {
             Operation::Range(range) => range.consistent,
             Operation::Put(_) | Operation::Update(_) | Operation::Delete(_) => true,
         };
-        let node = self.choose(route, consistent)?;
-        let request = wire_form::request(route.table, route.partition, operation);
-        let answer = match node.connection.call::<Execute>(&request, deadline).await {
-            Ok(response) => wire_form::outcome(response),
-            Err(error) => Err(failure(&error, operation.is_write())),
+        let answer = if consistent {
+            if !operation.is_write() {
+                self.metrics.leader_reads.increment(1);
+            }
+            let node = self.leader(route)?;
+            let request = wire_form::request(route.table, route.partition, operation);
+            typed(node.connection.call::<Execute>(&request, deadline).await, operation.is_write())
+        } else {
+            self.read_eventually(route, operation, deadline).await
         };
-        let elsewhere_perhaps =
-            matches!(answer, Err(StoreError::Unavailable { .. } | StoreError::Corrupt | StoreError::Unknown));
-        if elsewhere_perhaps && !consistent {
-            node.avoid(wire::clock::now());
+        if matches!(answer, Err(StoreError::Redirect(_))) {
+            self.metrics.redirects.increment(1);
         }
         answer
+    }
+}
+
+type ReadAnswer = Result<Outcome, StoreError>;
+
+/// The first of two answers that no other replica could better, and whether it is the second's. The other
+/// read is dropped with its future.
+async fn first_good(
+    first: impl Future<Output = ReadAnswer> + Unpin,
+    second: impl Future<Output = ReadAnswer> + Unpin,
+) -> (ReadAnswer, bool) {
+    match select(first, second).await {
+        Either::Left((answer, second)) if may_succeed_elsewhere(&answer) => better(answer, second.await),
+        Either::Left((answer, _)) => (answer, false),
+        Either::Right((answer, first)) if may_succeed_elsewhere(&answer) => (first.await, false),
+        Either::Right((answer, _)) => (answer, true),
+    }
+}
+
+/// The second's answer, and that it won, unless it failed like the first.
+fn better(failed: ReadAnswer, second: ReadAnswer) -> (ReadAnswer, bool) {
+    if may_succeed_elsewhere(&second) { (failed, false) } else { (second, true) }
+}
+
+/// Whether another replica may do what this one did not.
+const fn may_succeed_elsewhere(answer: &ReadAnswer) -> bool {
+    matches!(answer, Err(StoreError::Unavailable { .. } | StoreError::Corrupt | StoreError::Unknown))
+}
+
+/// What came of a call, typed.
+fn typed(
+    answer: Result<wire::proto::storage::ExecuteResponse, CallError>,
+    is_write: bool,
+) -> Result<Outcome, StoreError> {
+    match answer {
+        Ok(response) => wire_form::outcome(response),
+        Err(error) => Err(failure(&error, is_write)),
     }
 }
 
