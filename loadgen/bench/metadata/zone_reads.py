@@ -3,7 +3,7 @@
 import statistics
 import time
 
-from .counters import gained, of_tier, total, totals_by
+from .counters import gained, of_tier, totals_by
 from .local_fleet import (check, endpoints, local_fleet, make_tables, run, share_of_capacity, streams, warm_up)
 from .report import Series, figure
 
@@ -60,5 +60,7 @@ def judge_replicas(name, before, after):
     calm = name == "calm"
     check("zones", f"{name}: reads by replica", str(shares), ">= 98 % in the zone" if calm else "(shown)",
           not calm or near >= 0.98)
-    hedges = total(after, "weir_proxy_hedges_total") - total(before, "weir_proxy_hedges_total")
+    results = gained(totals_by(after, "weir_proxy_hedges_total", "result"),
+                     totals_by(before, "weir_proxy_hedges_total", "result"))
+    hedges = results.get("won", 0) + results.get("lost", 0)
     check("zones", f"{name}: hedges / reads, %", figure(hedges / every * 100), "<= 2", hedges <= 0.02 * every)
