@@ -170,3 +170,16 @@ def test_a_storage_node_that_is_told_to_stop_fails_no_request(cluster):
     print(f"slowest request {clients.slowest * 1000:.0f} ms")
     clients.check_all_is_there(cluster.client())
     cluster.command("start", name)
+
+
+def test_the_three_nodes_of_weir_dev_hand_over_to_each_other(weir, db, table_name):
+    fleet.create_table(db, table_name)
+    led = lambda: {row["node"]: row["leads"] for row in weir.weir("leaders", "-o", "json")["nodes"]}
+    giver = max(led().items(), key=lambda item: item[1])[0]
+
+    moved = weir.weir("leaders", "move", "--from", str(giver), "--within", "0s", "-o", "json")
+
+    assert moved["kept"] == [] and len(moved["moved"]) == moved["led"] > 0
+    after = led()
+    assert after[giver] == 0 and sorted(after) == [1, 2, 3]
+    assert "several nodes" in weir.weir("leaders", "move", "--from", weir.admin, code=4)

@@ -11,6 +11,10 @@ use crate::shared::Shared;
 /// have them before it stands, and until then the group takes no writes; these are one message or two.
 const NEARLY_ALL: u64 = 256;
 
+/// Ticks since a successor was heard: three lost heartbeats. One that has just stopped or hangs would keep
+/// the group from writing until the transfer is given up.
+const HEARD_TICKS: usize = 3;
+
 impl Group {
     /// Begins to hand over to the first candidate that can take it without delay.
     pub(crate) fn hand_over(
@@ -76,6 +80,7 @@ impl Group {
         member != shared.me()
             && self.membership.voters.contains(&member)
             && shared.is_alive(member)
+            && shared.ticks_since_heard(member) <= HEARD_TICKS
             && self.progress(member).is_some_and(has_the_log)
     }
 

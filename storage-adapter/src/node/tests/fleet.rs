@@ -32,6 +32,7 @@ pub(super) struct Fleet {
     pub(super) client: Arc<ReplicatedStore>,
     nodes: BTreeMap<NodeId, Machine>,
     limits: StorageLimits,
+    memds: Vec<String>,
 }
 
 struct Machine {
@@ -43,13 +44,23 @@ struct Machine {
 impl Fleet {
     /// Nodes 1, 2, …, each in a zone of its own, all hosting the partition.
     pub(super) async fn start(count: u64, limits: StorageLimits, ephemeral: bool) -> Self {
+        Self::start_beside(count, limits, ephemeral, Vec::new()).await
+    }
+
+    /// The same, beside MemDS servers.
+    pub(super) async fn start_beside(
+        count: u64,
+        limits: StorageLimits,
+        ephemeral: bool,
+        memds: Vec<String>,
+    ) -> Self {
         let mut nodes = BTreeMap::new();
         for number in 1..=count {
             let folder = (!ephemeral).then(|| tempfile::tempdir().unwrap());
             let machine = Machine { handle: None, address: "127.0.0.1:0".to_owned(), folder };
             nodes.insert(NodeId::new(number), machine);
         }
-        let mut fleet = Self { client: new_client(), nodes, limits };
+        let mut fleet = Self { client: new_client(), nodes, limits, memds };
         for node in fleet.stopped() {
             fleet.restart(node).await;
         }
@@ -97,6 +108,7 @@ impl Fleet {
         config.listen.clone_from(&machine.address);
         config.data_dir = machine.folder.as_ref().map(|folder| folder.path().to_owned());
         config.limits = limits;
+        config.memds.clone_from(&self.memds);
         let handle = StorageNode::start(config).await.unwrap();
         machine.address = handle.address.to_string();
         machine.handle = Some(handle);

@@ -67,7 +67,8 @@ impl World {
         let others: Vec<_> = world.node_ids().into_iter().filter(|node| *node != leader).collect();
         let (dead, alive) = (others[0], others[1]);
         world.crash(dead);
-        world.run_until(world.now + 2_000 * MILLI);
+        // Long before its silence counts as death.
+        world.run_until(world.now + 450 * MILLI);
         let stranger = NodeId::new(9);
         world.with_core(leader, |core, now| {
             let unknown = core.hand_over(PartitionId::new(77), &[alive], now);
