@@ -15,6 +15,7 @@ mod change;
 mod difference;
 mod entries;
 mod entry_sum;
+mod fork;
 mod node;
 mod prefix;
 mod region;
@@ -107,19 +108,21 @@ impl PerkleTree {
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
         let (mut node, mut base) = (self.root.as_ref()?, 0);
+        // So many symbols of the key are known to be those of the way here: then the branch is not asked.
+        let mut agrees = 0;
         loop {
             match node {
                 Node::Block(block) => {
                     let view = View::of(block);
                     return view.search(key.get(base..)?).ok().map(|at| view.entry(at).1);
                 }
-                Node::Branch(branch) => {
-                    let head = &branch.header.header;
-                    if head.leaves_at(key, base).is_some() {
+                Node::Branch(fork, branch) => {
+                    if fork.at() > agrees && branch.header.header.leaves_at(*fork, key, base).is_some() {
                         return None;
                     }
-                    node = &branch.slice[head.place(symbol(key, usize::from(head.at)))?];
-                    base = head.child_base();
+                    agrees = fork.at() + 1;
+                    node = &branch.slice[fork.place(symbol(key, fork.at()))?];
+                    base = fork.child_base();
                 }
             }
         }
@@ -128,6 +131,8 @@ impl PerkleTree {
     /// The entry with the greatest key that is at most `key`: its value, and its key in `found`.
     pub fn floor(&self, key: &[u8], found: &mut Vec<u8>) -> Option<&[u8]> {
         let (mut node, mut base) = (self.root.as_ref()?, 0);
+        // As in `get`.
+        let mut agrees = 0;
         // The greatest subtree passed by that is below `key`; on the way to it the bytes are the key's.
         let mut lesser: Option<(&Node, usize)> = None;
         let (node, base) = loop {
@@ -146,19 +151,22 @@ impl PerkleTree {
                     }
                     return Some(value);
                 }
-                Node::Branch(branch) => {
+                Node::Branch(fork, branch) => {
                     let head = &branch.header.header;
-                    if let Some(at) = head.leaves_at(key, base) {
+                    if fork.at() > agrees
+                        && let Some(at) = head.leaves_at(*fork, key, base)
+                    {
                         let is_below = head.prefix_symbol(at, base) < symbol(key, at);
                         break if is_below { (node, base) } else { lesser? };
                     }
-                    let next = symbol(key, usize::from(head.at));
-                    let below = head.below(next);
+                    agrees = fork.at() + 1;
+                    let next = symbol(key, fork.at());
+                    let below = fork.below(next);
                     if below > 0 {
-                        lesser = Some((&branch.slice[below - 1], head.child_base()));
+                        lesser = Some((&branch.slice[below - 1], fork.child_base()));
                     }
-                    match head.place(next) {
-                        Some(place) => (node, base) = (&branch.slice[place], head.child_base()),
+                    match fork.place(next) {
+                        Some(place) => (node, base) = (&branch.slice[place], fork.child_base()),
                         None => break lesser?,
                     }
                 }
@@ -204,10 +212,9 @@ fn last<'a>(mut node: &'a Node, mut base: usize, key: &mut Vec<u8>) -> &'a [u8] 
                 key.extend_from_slice(rest);
                 return value;
             }
-            Node::Branch(branch) => {
-                let head = &branch.header.header;
-                key.extend_from_slice(head.before_children(base));
-                base = head.child_base();
+            Node::Branch(fork, branch) => {
+                key.extend_from_slice(branch.header.header.before_children(*fork, base));
+                base = fork.child_base();
                 node = branch.slice.last().expect("a branch has children");
             }
         }

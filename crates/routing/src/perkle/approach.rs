@@ -25,13 +25,12 @@ impl PerkleTree {
         while walking {
             walking = false;
             for (key, (node, base)) in places.iter_mut().enumerate() {
-                let Node::Branch(branch) = *node else { continue };
-                let head = &branch.header.header;
-                let at = usize::from(head.at);
+                let Node::Branch(fork, branch) = *node else { continue };
+                let at = fork.at();
                 let symbol = symbol(byte(key, at / 2).as_slice(), at % 2);
                 // Where there is no such child, the one before is where a floor leads.
-                let child = head.place(symbol).unwrap_or_else(|| head.below(symbol).saturating_sub(1));
-                (*node, *base) = (&branch.slice[child], head.child_base());
+                let child = fork.place(symbol).unwrap_or_else(|| fork.below(symbol).saturating_sub(1));
+                (*node, *base) = (&branch.slice[child], fork.child_base());
                 walking = true;
             }
         }

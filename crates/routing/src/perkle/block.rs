@@ -1,9 +1,9 @@
 //! Blocks: the entries at the bottom of the tree, a few of them in one allocation.
 //!
-//! A block's bytes are, for *n* entries: the *n* first byte pairs of the keys, the *n* places at which the
-//! entries begin, the bytes that all keys share, and the entries. An entry is two bytes for the length of its
-//! key's rest, that rest, and its value. So a search reads one or two cache lines of byte pairs and the lines
-//! of the entry that it finds.
+//! A block's bytes are: for each entry the first two bytes of its key and the place at which it begins, the
+//! bytes that all keys share, and the entries. An entry is two bytes for the length of its key's rest, that
+//! rest, and its value. So a search reads a few cache lines of index, which stand side by side, and the lines of
+//! the entry that it finds.
 
 use triomphe::{Arc, ThinArc};
 
@@ -18,6 +18,11 @@ pub(super) const MAX_ENTRIES: usize = 128;
 /// Bytes of the entries of a block of more than one, at most: some 96 for each, where routes take 60. Bounds
 /// what an update copies, and lets the places fit two bytes.
 pub(super) const MAX_BYTES: usize = 12 * 1024;
+
+/// Bytes of an entry in the index: two for its place, two for its key's first bytes.
+const INDEX: usize = 4;
+/// The place in them.
+const PLACE: u32 = 0xffff;
 
 /// Bytes of the length of a key's rest.
 const LENGTH: usize = 2;
@@ -37,9 +42,9 @@ pub(super) struct BlockHead {
 /// What a block's bytes say.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View<'a> {
-    /// The first two bytes of each key after the shared ones, as numbers that sort as the keys do.
-    pairs: &'a [u8],
-    places: &'a [u8],
+    /// For each entry the first two bytes of its key after the shared ones, as a number that sorts as the keys
+    /// do, and below it the place where it begins; in order.
+    index: &'a [[u8; INDEX]],
     /// What all keys begin with, from the block's base.
     pub(super) shared: &'a [u8],
     entries: &'a [u8],
@@ -56,15 +61,13 @@ pub(super) struct Piece<'a> {
 impl<'a> View<'a> {
     pub(super) fn of(block: &'a Block) -> Self {
         let head = &block.header.header;
-        let pairs = usize::from(head.entries) * 2;
-        let (pairs, rest) = block.slice.split_at(pairs);
-        let (places, rest) = rest.split_at(pairs.len());
+        let (index, rest) = block.slice.split_at(usize::from(head.entries) * INDEX);
         let (shared, entries) = rest.split_at(usize::from(head.shared));
-        Self { pairs, places, shared, entries }
+        Self { index: index.as_chunks().0, shared, entries }
     }
 
     pub(super) const fn len(&self) -> usize {
-        self.pairs.len() / 2
+        self.index.len()
     }
 
     /// The key's rest after the shared bytes, and the value.
@@ -81,7 +84,7 @@ impl<'a> View<'a> {
         };
         let wanted = pair(after);
         let mut at = self.before(wanted);
-        while at < self.len() && self.pairs[at * 2..at * 2 + 2] == wanted.to_le_bytes() {
+        while self.index.get(at).is_some_and(|entry| u32::from_le_bytes(*entry) >> 16 == wanted.into()) {
             match self.entry(at).0.cmp(after) {
                 std::cmp::Ordering::Less => at += 1,
                 std::cmp::Ordering::Equal => return Ok(at),
@@ -94,8 +97,8 @@ impl<'a> View<'a> {
     /// How many entries have lesser byte pairs.
     pub(super) fn before(&self, wanted: u16) -> usize {
         // Without a branch, so that many are compared at once.
-        let pairs = self.pairs.as_chunks::<2>().0;
-        usize::from(pairs.iter().map(|pair| u16::from(u16::from_le_bytes(*pair) < wanted)).sum::<u16>())
+        let wanted = u32::from(wanted) << 16;
+        self.index.iter().map(|entry| u32::from(u32::from_le_bytes(*entry) < wanted)).sum::<u32>() as usize
     }
 
     pub(super) fn piece(&self, at: usize) -> Piece<'a> {
@@ -113,7 +116,7 @@ impl<'a> View<'a> {
     }
 
     fn place(&self, at: usize) -> usize {
-        usize::from(u16::from_le_bytes([self.places[at * 2], self.places[at * 2 + 1]]))
+        (u32::from_le_bytes(self.index[at]) & PLACE) as usize
     }
 }
 
@@ -164,20 +167,17 @@ pub(super) fn fits(pieces: &[Piece<'_>], times: usize) -> bool {
 pub(super) fn block(pieces: &[Piece<'_>], sum: EntrySum) -> Block {
     debug_assert!(fits(pieces, 1), "a block is bounded");
     let shared = shared(pieces);
-    let index = pieces.len() * 2;
-    let mut bytes = Vec::with_capacity(index * 2 + shared + bytes_of(pieces, shared));
-    for piece in pieces {
-        let mut after = piece.key().skip(shared);
-        let first = [after.next().unwrap_or_default(), after.next().unwrap_or_default()];
-        bytes.extend(u16::from_be_bytes(first).to_le_bytes());
-    }
-    bytes.resize(index * 2, 0);
+    let index = pieces.len() * INDEX;
+    let mut bytes = Vec::with_capacity(index + shared + bytes_of(pieces, shared));
+    bytes.resize(index, 0);
     bytes.extend(pieces[0].key().take(shared));
     let entries = bytes.len();
     for (at, piece) in pieces.iter().enumerate() {
-        let place = short(bytes.len() - entries).to_le_bytes();
-        bytes[index + at * 2..index + at * 2 + 2].copy_from_slice(&place);
         let piece = piece.without(shared);
+        let mut first = piece.key();
+        let pair = [first.next().unwrap_or_default(), first.next().unwrap_or_default()];
+        let indexed = u32::from(u16::from_be_bytes(pair)) << 16 | u32::from(short(bytes.len() - entries));
+        bytes[at * INDEX..(at + 1) * INDEX].copy_from_slice(&indexed.to_le_bytes());
         bytes.extend(short(piece.len()).to_le_bytes());
         bytes.extend_from_slice(piece.lead);
         bytes.extend_from_slice(piece.rest);
@@ -209,10 +209,11 @@ pub(super) fn replace(block: &mut Block, at: usize, value: &[u8], sum: EntrySum)
     bytes.extend_from_slice(&block.slice[..start]);
     bytes.extend_from_slice(value);
     bytes.extend_from_slice(&block.slice[end..]);
-    for later in at + 1..view.len() {
-        let place = short(view.place(later) - old + value.len()).to_le_bytes();
-        let stored = view.pairs.len() + later * 2;
-        bytes[stored..stored + 2].copy_from_slice(&place);
+    for (later, indexed) in
+        bytes.as_chunks_mut::<INDEX>().0.iter_mut().enumerate().take(view.len()).skip(at + 1)
+    {
+        let place = short(view.place(later) - old + value.len());
+        *indexed = (u32::from_le_bytes(*indexed) & !PLACE | u32::from(place)).to_le_bytes();
     }
     let head = BlockHead { sum, ..block.header.header.clone() };
     *block = ThinArc::from_header_and_slice(head, &bytes);

@@ -3,6 +3,7 @@
 
 use super::block::{Block, MAX_ENTRIES, Piece, View, block, fits, replace};
 use super::entry_sum::EntrySum;
+use super::fork::Fork;
 use super::node::{Branch, BranchHead, Node, branch, edit};
 use super::prefix::Prefix;
 use super::symbol::symbol;
@@ -57,14 +58,13 @@ pub(super) fn put(node: &mut Node, base: usize, new: New<'_>) -> Put {
                 }
             }
         }
-        Node::Branch(old) => {
-            let head = &old.header.header;
-            if let Some(at) = head.leaves_at(new.key, base) {
-                fork(old, base, at, new)
-            } else if let Some(place) = head.place(symbol(new.key, usize::from(head.at))) {
-                return put_below(old, place, new);
+        Node::Branch(fork, old) => {
+            if let Some(at) = old.header.header.leaves_at(*fork, new.key, base) {
+                forked(*fork, old, base, at, new)
+            } else if let Some(place) = fork.place(symbol(new.key, fork.at())) {
+                return put_below(*fork, old, place, new);
             } else {
-                with_child(old, new)
+                with_child(*fork, old, new)
             }
         }
     };
@@ -92,10 +92,9 @@ fn arranged(pieces: &[Piece<'_>], sum: EntrySum, before: &[u8]) -> Node {
     if fits(pieces, 1) { Node::Block(block(pieces, sum)) } else { spread(pieces, before) }
 }
 
-fn put_below(old: &mut Branch, place: usize, new: New<'_>) -> Put {
+fn put_below(fork: Fork, old: &mut Branch, place: usize, new: New<'_>) -> Put {
     edit(old, |branch| {
-        let base = branch.header().child_base();
-        let put = put(&mut branch.slice_mut()[place], base, new);
+        let put = put(&mut branch.slice_mut()[place], fork.child_base(), new);
         let head = branch.header_mut();
         head.sum = head.sum.minus(put.replaced.unwrap_or_default()).plus(new.sum);
         head.count += u32::from(put.replaced.is_none());
@@ -104,40 +103,34 @@ fn put_below(old: &mut Branch, place: usize, new: New<'_>) -> Put {
 }
 
 /// The branch with a child more, the first entry with its symbol; and how much they take.
-fn with_child(old: &Branch, new: New<'_>) -> (Node, isize) {
+fn with_child(fork: Fork, old: &Branch, new: New<'_>) -> (Node, isize) {
     let head = &old.header.header;
-    let next = symbol(new.key, usize::from(head.at));
-    let child = alone(new, head.child_base());
+    let next = symbol(new.key, fork.at());
+    let child = alone(new, fork.child_base());
     let child_bytes = child.bytes();
     let mut children = Vec::with_capacity(old.slice.len() + 1);
     children.extend_from_slice(&old.slice);
-    children.insert(head.below(next), child);
-    let head = BranchHead {
-        sum: head.sum.plus(new.sum),
-        count: head.count + 1,
-        symbols: head.symbols | 1 << next,
-        ..head.clone()
-    };
-    let next = branch(head, children);
+    children.insert(fork.below(next), child);
+    let head = BranchHead { sum: head.sum.plus(new.sum), count: head.count + 1, ..head.clone() };
+    let next = branch(fork.with(next), head, children);
     let grown = signed(next.bytes() + child_bytes);
     (next, grown)
 }
 
 /// A branch at `at`, where the new entry leaves the old branch's prefix; and how much what is new takes.
-fn fork(old: &Branch, base: usize, at: usize, new: New<'_>) -> (Node, isize) {
+fn forked(fork: Fork, old: &Branch, base: usize, at: usize, new: New<'_>) -> (Node, isize) {
     let head = &old.header.header;
     let (next, other) = (symbol(new.key, at), head.prefix_symbol(at, base));
     let moved = BranchHead { prefix: Prefix::new(&head.prefix.bytes()[at / 2 - base..]), ..head.clone() };
-    let (moved, child) = (branch(moved, old.slice.to_vec()), alone(new, at / 2));
+    let (moved, child) = (branch(fork, moved, old.slice.to_vec()), alone(new, at / 2));
     let child_bytes = moved.bytes() + child.bytes();
     let head = BranchHead {
         sum: head.sum.plus(new.sum),
         prefix: Prefix::new(&new.key[base..at.div_ceil(2)]),
         count: head.count + 1,
-        symbols: 1 << next | 1 << other,
-        at: u16::try_from(at).expect("keys are bounded by MAX_KEY"),
     };
-    let next = branch(head, if next < other { [child, moved] } else { [moved, child] });
+    let fork = Fork::at_position(at).with(next).with(other);
+    let next = branch(fork, head, if next < other { [child, moved] } else { [moved, child] });
     let grown = signed(next.bytes() + child_bytes);
     (next, grown)
 }
@@ -160,9 +153,10 @@ fn spread(pieces: &[Piece<'_>], before: &[u8]) -> Node {
     let relative = if first.symbol(shared) == last.symbol(shared) { shared + 1 } else { shared };
     let prefix: Vec<u8> = first.key().take(relative.div_ceil(2)).collect();
     let before_children = [before, &prefix[..relative / 2]].concat();
-    let (mut symbols, mut children) = (0, Vec::new());
+    let mut fork = Fork::at_position(before.len() * 2 + relative);
+    let mut children = Vec::new();
     for part in pieces.chunk_by(|one, next| one.symbol(relative) == next.symbol(relative)) {
-        symbols |= 1 << part[0].symbol(relative);
+        fork = fork.with(part[0].symbol(relative));
         let part: Vec<_> = part.iter().map(|piece| piece.without(relative / 2)).collect();
         children.push(spread(&part, &before_children));
     }
@@ -170,10 +164,8 @@ fn spread(pieces: &[Piece<'_>], before: &[u8]) -> Node {
         sum: children.iter().map(Node::sum).fold(EntrySum::default(), EntrySum::plus),
         prefix: Prefix::new(&prefix),
         count: children.iter().map(Node::count).sum(),
-        symbols,
-        at: u16::try_from(before.len() * 2 + relative).expect("keys are bounded by MAX_KEY"),
     };
-    branch(head, children)
+    branch(fork, head, children)
 }
 
 /// Takes out the entry of `key`, which is below `node` and has this hash.
@@ -188,7 +180,7 @@ pub(super) fn take(node: &mut Node, base: usize, key: &[u8], sum: EntrySum) -> T
             *node = next;
             return Taken { is_empty: false, grown };
         }
-        Node::Branch(old) => take_below(old, key, sum),
+        Node::Branch(fork, old) => take_below(*fork, old, key, sum),
     };
     let mut grown = taken.grown;
     if taken.is_empty {
@@ -211,12 +203,10 @@ fn without_entry(old: &Block, key: &[u8], sum: EntrySum) -> Node {
     Node::Block(block(&pieces, old.header.header.sum.minus(sum)))
 }
 
-fn take_below(old: &mut Branch, key: &[u8], sum: EntrySum) -> Taken {
+fn take_below(fork: Fork, old: &mut Branch, key: &[u8], sum: EntrySum) -> Taken {
     edit(old, |branch| {
-        let head = branch.header();
-        let base = head.child_base();
-        let place = head.place(symbol(key, usize::from(head.at))).expect("the entry is below");
-        let taken = take(&mut branch.slice_mut()[place], base, key, sum);
+        let place = fork.place(symbol(key, fork.at())).expect("the entry is below");
+        let taken = take(&mut branch.slice_mut()[place], fork.child_base(), key, sum);
         let head = branch.header_mut();
         head.sum = head.sum.minus(sum);
         head.count -= 1;
@@ -226,20 +216,17 @@ fn take_below(old: &mut Branch, key: &[u8], sum: EntrySum) -> Taken {
 
 /// What is left of a branch when the child with `key` goes, and the bytes of the nodes that this replaces.
 fn without_child(node: &Node, base: usize, key: &[u8]) -> (Node, usize) {
-    let Node::Branch(old) = node else { unreachable!("only a branch has children") };
+    let Node::Branch(fork, old) = node else { unreachable!("only a branch has children") };
     let head = &old.header.header;
-    let gone = symbol(key, usize::from(head.at));
+    let gone = symbol(key, fork.at());
     let mut children = old.slice.to_vec();
-    children.remove(head.below(gone));
+    children.remove(fork.below(gone));
     match <[Node; 1]>::try_from(children) {
         Ok([only]) => {
             let replaced = node.bytes() + only.bytes();
-            (joined(head.before_children(base), &only), replaced)
+            (joined(head.before_children(*fork, base), &only), replaced)
         }
-        Err(children) => {
-            let head = BranchHead { symbols: head.symbols & !(1 << gone), ..head.clone() };
-            (branch(head, children), node.bytes())
-        }
+        Err(children) => (branch(fork.without(gone), head.clone(), children), node.bytes()),
     }
 }
 
@@ -252,17 +239,17 @@ fn joined(before: &[u8], node: &Node) -> Node {
             let pieces: Vec<_> = view.pieces().map(|piece| Piece { lead: &lead, ..piece }).collect();
             Node::Block(block(&pieces, old.header.header.sum))
         }
-        Node::Branch(old) => {
+        Node::Branch(fork, old) => {
             let head = &old.header.header;
             let prefix = Prefix::new(&[before, head.prefix.bytes()].concat());
-            branch(BranchHead { prefix, ..head.clone() }, old.slice.to_vec())
+            branch(*fork, BranchHead { prefix, ..head.clone() }, old.slice.to_vec())
         }
     }
 }
 
 /// A branch with few entries as a block.
 fn gathered(node: &Node, base: usize) -> Option<Node> {
-    let Node::Branch(branch) = node else { return None };
+    let Node::Branch(_, branch) = node else { return None };
     let head = &branch.header.header;
     if head.count > FEW {
         return None;
@@ -288,12 +275,11 @@ fn collect_blocks<'a>(
             let view = View::of(block);
             blocks.push(([lead, view.shared].concat(), view));
         }
-        Node::Branch(branch) => {
-            let head = &branch.header.header;
+        Node::Branch(fork, branch) => {
             let length = lead.len();
-            lead.extend_from_slice(head.before_children(base));
+            lead.extend_from_slice(branch.header.header.before_children(*fork, base));
             for child in &branch.slice {
-                collect_blocks(child, head.child_base(), lead, blocks);
+                collect_blocks(child, fork.child_base(), lead, blocks);
             }
             lead.truncate(length);
         }

@@ -1,19 +1,30 @@
 //! Walking over entries in order.
 
 use super::block::View;
+use super::fork::Fork;
 use super::node::{Branch, Node};
 use super::symbol::symbol;
 
 /// Entries in the order of their keys: (key, value).
 #[derive(Debug)]
 pub struct Entries<'a> {
-    /// The branches on the way, each with the child that comes next, and how many bytes of `key` stand before
-    /// its children.
-    path: Vec<(&'a Branch, usize, usize)>,
+    /// The branches on the way.
+    path: Vec<Step<'a>>,
     /// The block that is read, and which of its entries comes next.
     block: Option<(View<'a>, usize)>,
     /// What all keys of the block begin with.
     key: Vec<u8>,
+}
+
+/// A branch on the way.
+#[derive(Debug)]
+struct Step<'a> {
+    fork: Fork,
+    branch: &'a Branch,
+    /// The child that comes next.
+    next: usize,
+    /// How many bytes of the key stand before its children.
+    before: usize,
 }
 
 impl<'a> Entries<'a> {
@@ -30,28 +41,26 @@ impl<'a> Entries<'a> {
                     entries.block = Some((view, first));
                     return entries;
                 }
-                Node::Branch(branch) => {
-                    let head = &branch.header.header;
-                    let leaves = head.leaves_at(from, base);
+                Node::Branch(fork, branch) => {
+                    let (fork, head) = (*fork, &branch.header.header);
+                    let leaves = head.leaves_at(fork, from, base);
                     if let Some(at) = leaves
                         && head.prefix_symbol(at, base) < symbol(from, at)
                     {
                         return entries;
                     }
-                    entries.key.extend_from_slice(head.before_children(base));
-                    let before = entries.key.len();
-                    if leaves.is_some() {
-                        entries.path.push((branch, 0, before));
-                        return entries;
-                    }
-                    let next = symbol(from, usize::from(head.at));
-                    let Some(place) = head.place(next) else {
-                        entries.path.push((branch, head.below(next), before));
-                        return entries;
+                    entries.key.extend_from_slice(head.before_children(fork, base));
+                    let wanted = symbol(from, fork.at());
+                    let place = if leaves.is_none() { fork.place(wanted) } else { None };
+                    let next = match place {
+                        Some(place) => place + 1,
+                        None if leaves.is_some() => 0,
+                        None => fork.below(wanted),
                     };
-                    entries.path.push((branch, place + 1, before));
+                    entries.path.push(Step { fork, branch, next, before: entries.key.len() });
+                    let Some(place) = place else { return entries };
                     node = &branch.slice[place];
-                    base = head.child_base();
+                    base = fork.child_base();
                 }
             }
         }
@@ -71,24 +80,23 @@ impl<'a> Iterator for Entries<'a> {
                 }
                 self.block = None;
             }
-            let (branch, next, before) = self.path.last_mut()?;
-            let (branch, before) = (*branch, *before);
-            let Some(child) = branch.slice.get(*next) else {
+            let step = self.path.last_mut()?;
+            let Some(child) = step.branch.slice.get(step.next) else {
                 self.path.pop();
                 continue;
             };
-            *next += 1;
-            self.key.truncate(before);
+            step.next += 1;
+            let base = step.fork.child_base();
+            self.key.truncate(step.before);
             match child {
                 Node::Block(block) => {
                     let view = View::of(block);
                     self.key.extend_from_slice(view.shared);
                     self.block = Some((view, 0));
                 }
-                Node::Branch(inner) => {
-                    let base = branch.header.header.child_base();
-                    self.key.extend_from_slice(inner.header.header.before_children(base));
-                    self.path.push((inner, 0, self.key.len()));
+                Node::Branch(fork, branch) => {
+                    self.key.extend_from_slice(branch.header.header.before_children(*fork, base));
+                    self.path.push(Step { fork: *fork, branch, next: 0, before: self.key.len() });
                 }
             }
         }

@@ -2,11 +2,15 @@
 //!
 //! A node's bytes begin at its *base*: the byte in which its parent branched (0 for the root). So every byte of
 //! a key is stored once on the way down, except one in whose middle a branch stands.
+//!
+//! What a lookup asks of a branch, as a rule, stands beside the pointer to it: so it reads one cache line of each
+//! branch, where the next child is.
 
 use triomphe::{Arc, HeaderSliceWithLengthProtected, ThinArc};
 
 use super::block::{Block, BlockHead};
 use super::entry_sum::EntrySum;
+use super::fork::Fork;
 use super::prefix::Prefix;
 use super::symbol::{Symbol, first_difference, symbol};
 
@@ -16,8 +20,11 @@ const COUNTERS: usize = 2 * size_of::<usize>();
 #[derive(Clone, Debug)]
 pub(super) enum Node {
     Block(Block),
-    Branch(Branch),
+    Branch(Fork, Branch),
 }
+
+/// A parent's children stand side by side: four to a cache line.
+const _: () = assert!(size_of::<Node>() == 16, "a node is two words");
 
 /// One allocation: a count of references, the head, a length, and the children in the order of their symbols.
 pub(super) type Branch = ThinArc<BranchHead, Node>;
@@ -34,18 +41,17 @@ pub(super) struct BranchHead {
     pub(super) prefix: Prefix,
     /// Number of entries below.
     pub(super) count: u32,
-    /// Which symbols have children.
-    pub(super) symbols: u32,
-    /// Where it branches, in nibbles from the key's start.
-    pub(super) at: u16,
 }
 
 pub(super) fn branch(
+    fork: Fork,
     head: BranchHead,
     children: impl IntoIterator<Item = Node, IntoIter: ExactSizeIterator>,
 ) -> Node {
-    debug_assert!(head.symbols.count_ones() >= 2, "a branch with one child is no branch");
-    Node::Branch(ThinArc::from_header_and_iter(head, children.into_iter()))
+    let children = children.into_iter();
+    debug_assert_eq!(children.len(), fork.children(), "a child has a symbol");
+    debug_assert!(children.len() >= 2, "a branch with one child is no branch");
+    Node::Branch(fork, ThinArc::from_header_and_iter(head, children))
 }
 
 /// Changes a branch that no other version has; of one that others have, a copy.
@@ -58,26 +64,11 @@ pub(super) fn edit<T>(branch: &mut Branch, change: impl FnOnce(&mut Parts) -> T)
 }
 
 impl BranchHead {
-    /// The child of a symbol, by its place among the children.
-    pub(super) const fn place(&self, symbol: Symbol) -> Option<usize> {
-        if self.symbols >> symbol & 1 == 1 { Some(self.below(symbol)) } else { None }
-    }
-
-    /// How many children have lesser symbols.
-    pub(super) const fn below(&self, symbol: Symbol) -> usize {
-        (self.symbols & ((1 << symbol) - 1)).count_ones() as usize
-    }
-
-    /// The first byte that its children's bytes begin with.
-    pub(super) fn child_base(&self) -> usize {
-        usize::from(self.at) / 2
-    }
-
     /// Where `key` leaves the prefix before the branch; none: it follows it up to there.
-    pub(super) fn leaves_at(&self, key: &[u8], base: usize) -> Option<usize> {
-        let at = usize::from(self.at);
+    pub(super) fn leaves_at(&self, fork: Fork, key: &[u8], base: usize) -> Option<usize> {
         let relative = first_difference(key.get(base..).unwrap_or(&[]), self.prefix.bytes(), 0)?;
-        (relative + base * 2 < at).then_some(relative + base * 2)
+        let at = relative + base * 2;
+        (at < fork.at()).then_some(at)
     }
 
     /// The prefix's symbol at a position before the branch.
@@ -86,8 +77,8 @@ impl BranchHead {
     }
 
     /// The bytes that stand before its children's.
-    pub(super) fn before_children(&self, base: usize) -> &[u8] {
-        &self.prefix.bytes()[..self.child_base() - base]
+    pub(super) fn before_children(&self, fork: Fork, base: usize) -> &[u8] {
+        &self.prefix.bytes()[..fork.child_base() - base]
     }
 }
 
@@ -95,14 +86,14 @@ impl Node {
     pub(super) fn count(&self) -> u32 {
         match self {
             Self::Block(block) => u32::from(block.header.header.entries),
-            Self::Branch(branch) => branch.header.header.count,
+            Self::Branch(_, branch) => branch.header.header.count,
         }
     }
 
     pub(super) fn sum(&self) -> EntrySum {
         match self {
             Self::Block(block) => block.header.header.sum,
-            Self::Branch(branch) => branch.header.header.sum,
+            Self::Branch(_, branch) => branch.header.header.sum,
         }
     }
 
@@ -110,7 +101,7 @@ impl Node {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Block(block) => COUNTERS + size_of::<BlockHead>() + block.slice.len(),
-            Self::Branch(branch) => {
+            Self::Branch(_, branch) => {
                 let prefix = branch.header.header.prefix.bytes_apart();
                 COUNTERS + size_of::<BranchHead>() + size_of_val(&branch.slice) + prefix
             }
@@ -121,7 +112,7 @@ impl Node {
     pub(super) fn bytes_below(&self) -> usize {
         let below = match self {
             Self::Block(_) => 0,
-            Self::Branch(branch) => branch.slice.iter().map(Self::bytes_below).sum(),
+            Self::Branch(_, branch) => branch.slice.iter().map(Self::bytes_below).sum(),
         };
         self.bytes() + below
     }

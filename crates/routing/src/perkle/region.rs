@@ -114,12 +114,11 @@ impl PerkleTree {
                     before.extend_from_slice(view.shared);
                     return region.digest_of(&before, view, block.header.header.sum);
                 }
-                Node::Branch(branch) => {
-                    let head = &branch.header.header;
-                    let at = usize::from(head.at);
+                Node::Branch(fork, branch) => {
+                    let (at, head) = (fork.at(), &branch.header.header);
                     let shared = at.min(region.nibbles);
-                    let leaves = head.leaves_at(&region.bytes, base).is_some_and(|leaves| leaves < shared);
-                    if leaves {
+                    let leaves = head.leaves_at(*fork, &region.bytes, base);
+                    if leaves.is_some_and(|leaves| leaves < shared) {
                         return RegionDigest::default();
                     }
                     if region.nibbles <= at && !(region.ends && region.nibbles == at) {
@@ -127,11 +126,11 @@ impl PerkleTree {
                         let whole = RegionDigest { sum: head.sum, entries: u64::from(head.count) };
                         return if region.ends { RegionDigest::default() } else { whole };
                     }
-                    before.extend_from_slice(head.before_children(base));
+                    before.extend_from_slice(head.before_children(*fork, base));
                     let next = if region.nibbles == at { END } else { symbol(&region.bytes, at) };
-                    let Some(place) = head.place(next) else { return RegionDigest::default() };
+                    let Some(place) = fork.place(next) else { return RegionDigest::default() };
                     node = &branch.slice[place];
-                    base = head.child_base();
+                    base = fork.child_base();
                 }
             }
         }

@@ -183,12 +183,12 @@ fn check_node(node: &Node, base: usize, before: &[u8]) -> (EntrySum, u32) {
             let sums = keys.iter().zip(&pieces).map(|(key, piece)| EntrySum::of(key, piece.value));
             (sums.fold(EntrySum::default(), EntrySum::plus), pieces.len() as u32)
         }
-        Node::Branch(branch) => {
+        Node::Branch(fork, branch) => {
             let head = &branch.header.header;
-            assert_eq!(head.symbols.count_ones() as usize, branch.slice.len());
-            assert_eq!(head.prefix.bytes().len(), usize::from(head.at).div_ceil(2) - base);
-            let before = [before, head.before_children(base)].concat();
-            let below = branch.slice.iter().map(|child| check_node(child, head.child_base(), &before));
+            assert_eq!(fork.children(), branch.slice.len());
+            assert_eq!(head.prefix.bytes().len(), fork.at().div_ceil(2) - base);
+            let before = [before, head.before_children(*fork, base)].concat();
+            let below = branch.slice.iter().map(|child| check_node(child, fork.child_base(), &before));
             below.fold((EntrySum::default(), 0), |(sum, count), (more, entries)| {
                 (sum.plus(more), count + entries)
             })
@@ -250,11 +250,11 @@ fn a_change_leaves_what_it_does_not_touch_shared() {
     let snapshot = tree.clone();
     tree.insert(&[1, 2, 3, 4], &[2; 40]);
     let children = |tree: &PerkleTree| match &tree.root {
-        Some(Node::Branch(branch)) => branch.slice.to_vec(),
+        Some(Node::Branch(_, branch)) => branch.slice.to_vec(),
         _ => panic!("so many entries need a branch"),
     };
     let same = |(one, other): (&Node, &Node)| match (one, other) {
-        (Node::Branch(one), Node::Branch(other)) => std::ptr::eq(&one.slice, &other.slice),
+        (Node::Branch(_, one), Node::Branch(_, other)) => std::ptr::eq(&one.slice, &other.slice),
         _ => false,
     };
     let (old, new) = (children(&snapshot), children(&tree));
