@@ -13,6 +13,10 @@ use wire::method::{PushRoutes, PushTables};
 use wire::proto::routing as proto;
 use wire::transport::{Connection, ConnectionConfig};
 
+/// As in `weir`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const PARTITIONS: u64 = 1_000;
 const NODES: u64 = 300;
 const DEADLINE: Duration = Duration::from_secs(10);

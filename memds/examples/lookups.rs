@@ -18,6 +18,10 @@ use wire::method::{LookUp, PushRoutes, PushTables};
 use wire::proto::routing as proto;
 use wire::transport::{Connection, ConnectionConfig};
 
+/// As in `weir`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const TABLES: u64 = 1_000;
 const PARTITIONS: u64 = 1_000;
 const NODES: u64 = 300;

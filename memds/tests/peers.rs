@@ -178,10 +178,10 @@ async fn what_one_server_missed_comes_from_the_other_and_the_newer_version_wins(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_server_missed_is_made_good_in_a_round_for_a_fiftieth_of_a_copy() {
-    const TABLES: u64 = 40;
+    const TABLES: u64 = 20;
     const PARTITIONS: u64 = 1_000;
     /// As a thousand of a million: `examples/anti_entropy.rs` measures those.
-    const MISSED: u64 = 40;
+    const MISSED: u64 = 20;
     let shutdown = CancellationToken::new();
     let one = server(Vec::new(), &shutdown).await;
     one.push_catalog(&(1..=TABLES).collect::<Vec<_>>()).await;
