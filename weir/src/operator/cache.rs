@@ -41,7 +41,7 @@ pub(crate) async fn run(args: CacheArgs) -> Result<(), Failure> {
 }
 
 async fn status(reach: &Reach) -> Result<(), Failure> {
-    let fleet = Fleet::find(reach).await?;
+    let fleet = Fleet::find_tier(reach, Tier::Proxy).await?;
     let answers = fleet.get_all::<RoutingStatus>(Tier::Proxy, "/routing/status").await?;
     let mut missing = fleet.silent_of(Tier::Proxy);
     missing.extend(answers.missing.into_iter().map(|(name, failure)| (name, failure.to_string())));
@@ -55,7 +55,7 @@ async fn status(reach: &Reach) -> Result<(), Failure> {
 }
 
 async fn flush(reach: &Reach, change: &ChangeArgs) -> Result<(), Failure> {
-    let fleet = Fleet::find(reach).await?;
+    let fleet = Fleet::find_tier(reach, Tier::Proxy).await?;
     let proxies: Vec<_> = fleet.of(Tier::Proxy)?.into_iter().map(|process| process.name).collect();
     if reach.output == OutputFormat::Table || change.dry_run {
         figure::print(match proxies.as_slice() {

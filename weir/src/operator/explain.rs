@@ -14,7 +14,7 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<(), Failure> {
     if request.is_empty() || !request.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return Err(Failure::Refused(format!("{request:?} is neither a request id nor an explain token")));
     }
-    let fleet = Fleet::find(&args.reach).await?;
+    let fleet = Fleet::find_tier(&args.reach, Tier::Proxy).await?;
     let path = format!("/admission/explain/{request}");
     let explanation = match fleet.get_all::<Explanation>(Tier::Proxy, &path).await {
         Ok(answers) => answers.given.into_iter().next().map(|(_, explanation)| explanation),
@@ -30,8 +30,7 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<(), Failure> {
 }
 
 fn unknown(request: &str, fleet: &Fleet) -> Failure {
-    let silent: Vec<_> =
-        fleet.silent().iter().map(|(name, _)| name.as_str()).filter(|name| !is_not_a_proxy(name)).collect();
+    let silent: Vec<_> = fleet.silent().iter().map(|(name, _)| name.as_str()).collect();
     let silent = match silent.is_empty() {
         true => String::new(),
         false => format!("; {} did not answer and may", silent.join(", ")),
@@ -40,10 +39,6 @@ fn unknown(request: &str, fleet: &Fleet) -> Failure {
         "no proxy that answers remembers a refusal of {request}: it was not refused, or so many were refused \
          since that its record was forgotten, or its proxy restarted{silent}"
     ))
-}
-
-fn is_not_a_proxy(name: &str) -> bool {
-    ["gac-", "memds-", "storage-", "control-"].iter().any(|tier| name.starts_with(tier))
 }
 
 fn in_words(it: &Explanation) -> String {

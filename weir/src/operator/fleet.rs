@@ -68,6 +68,8 @@ pub(crate) enum Tier {
 }
 
 impl Tier {
+    const ALL: [Self; 5] = [Self::Control, Self::Gac, Self::Memds, Self::Storage, Self::Proxy];
+
     const fn name(self) -> &'static str {
         match self {
             Self::Control => "control",
@@ -76,6 +78,13 @@ impl Tier {
             Self::Storage => "storage",
             Self::Proxy => "proxy",
         }
+    }
+
+    /// Whether the process of that name may be of this tier: a `weir cluster` names its processes by their tiers,
+    /// others may be anything.
+    fn may_have(self, name: &str) -> bool {
+        let of = |tier: Self| name.strip_prefix(tier.name()).is_some_and(|rest| rest.starts_with('-'));
+        of(self) || !Self::ALL.into_iter().any(of)
     }
 
     const fn title(self) -> &'static str {
@@ -119,7 +128,25 @@ impl Fleet {
     /// Finds the fleet and asks each process what it is.
     pub(crate) async fn find(reach: &Reach) -> Result<Self, Failure> {
         let (candidates, dir) = candidates(reach).await?;
-        let client = Client::new(token(reach, dir.as_deref())?);
+        Self::of_candidates(reach, candidates, dir.as_deref()).await
+    }
+
+    /// Finds the part of the fleet that may be of `tier`: one of another tier that stands still costs no wait.
+    pub(crate) async fn find_tier(reach: &Reach, tier: Tier) -> Result<Self, Failure> {
+        let (mut candidates, dir) = candidates(reach).await?;
+        candidates.retain(|(name, _)| tier.may_have(name));
+        if candidates.is_empty() {
+            return Err(Failure::Unreachable(format!("the fleet has no {}", tier.title())));
+        }
+        Self::of_candidates(reach, candidates, dir.as_deref()).await
+    }
+
+    async fn of_candidates(
+        reach: &Reach,
+        candidates: Vec<(String, String)>,
+        dir: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        let client = Client::new(token(reach, dir)?);
         let asked = candidates.into_iter().map(|(name, url)| {
             let client = client.clone();
             async move {
@@ -161,9 +188,7 @@ impl Fleet {
 
     /// Those of `tier` that do not answer: name → why. What is known by its URL only may be of any tier.
     pub(crate) fn silent_of(&self, tier: Tier) -> BTreeMap<String, String> {
-        let prefix = format!("{}-", tier.name());
-        let may_be = |name: &str| name.starts_with(&prefix) || name.contains("://");
-        self.silent.iter().filter(|(name, _)| may_be(name)).cloned().collect()
+        self.silent.iter().filter(|(name, _)| tier.may_have(name)).cloned().collect()
     }
 
     fn silence(&self) -> String {
@@ -376,6 +401,12 @@ mod tests {
         assert_eq!(url_of("127.0.0.1:9901/").unwrap(), "http://127.0.0.1:9901");
         assert_eq!(url_of("http://a:1").unwrap(), "http://a:1");
         assert!(matches!(url_of("https://a:1"), Err(Failure::Refused(_))));
+    }
+
+    #[test]
+    fn a_process_of_a_cluster_is_of_the_tier_in_its_name_and_any_other_may_be_of_any() {
+        assert!(Tier::Memds.may_have("memds-2") && !Tier::Memds.may_have("proxy-1"));
+        assert!(Tier::Memds.may_have("dev") && Tier::Memds.may_have("http://10.0.0.2:9901"));
     }
 
     #[test]

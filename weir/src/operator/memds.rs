@@ -36,7 +36,7 @@ pub(crate) async fn run(command: MemdsCommand) -> Result<(), Failure> {
 }
 
 async fn status(reach: &Reach, nodes: bool) -> Result<(), Failure> {
-    let fleet = Fleet::find(reach).await?;
+    let fleet = Fleet::find_tier(reach, Tier::Memds).await?;
     let answers = fleet.get_all::<Vec<Status>>(Tier::Memds, "/memds/status").await?;
     let mut missing = fleet.silent_of(Tier::Memds);
     missing.extend(answers.missing.into_iter().map(|(name, failure)| (name, failure.to_string())));

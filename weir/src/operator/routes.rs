@@ -57,7 +57,7 @@ struct ServerView {
 
 /// `weir routes`.
 pub(crate) async fn run(args: RoutesArgs) -> Result<(), Failure> {
-    let fleet = Fleet::find(&args.reach).await?;
+    let fleet = Fleet::find_tier(&args.reach, Tier::Memds).await?;
     let said = ask(&fleet, &args.table).await?;
     let mut view = TableView::of(&args.table, &said)?;
     view.choose(&args, said.descriptor())?;
@@ -165,7 +165,10 @@ impl TableView {
                 return Err(Failure::NotFound(format!("table {} has no partition {partition}", self.name)));
             }
         }
-        if let (Some(key), Some(descriptor)) = (&args.key, descriptor) {
+        if let Some(key) = &args.key {
+            let Some(descriptor) = descriptor else {
+                return Err(Failure::Unreachable("no server tells the table's key attributes".to_owned()));
+            };
             let key = storage_key(descriptor, key)?;
             self.partitions.retain(|row| holds(&row.route, &key));
             if self.partitions.is_empty() {

@@ -32,7 +32,7 @@ struct FleetTop {
 /// `weir top`.
 pub(crate) async fn run(args: TopArgs) -> Result<(), Failure> {
     let live = !args.once && args.reach.output == OutputFormat::Table && std::io::stdout().is_terminal();
-    let mut fleet = Fleet::find(&args.reach).await?;
+    let mut fleet = Fleet::find_tier(&args.reach, Tier::Proxy).await?;
     loop {
         let seen = merged(fleet.get_all::<Top>(Tier::Proxy, "/admission/top").await?, &fleet);
         match (args.reach.output, live) {
@@ -48,7 +48,7 @@ pub(crate) async fn run(args: TopArgs) -> Result<(), Failure> {
         tokio::time::sleep(REFRESH).await;
         // A proxy that was away may be back.
         if !seen.missing.is_empty() {
-            fleet = Fleet::find(&args.reach).await?;
+            fleet = Fleet::find_tier(&args.reach, Tier::Proxy).await?;
         }
     }
 }
@@ -56,7 +56,7 @@ pub(crate) async fn run(args: TopArgs) -> Result<(), Failure> {
 fn merged(answers: Answers<Top>, fleet: &Fleet) -> FleetTop {
     let mut missing: BTreeMap<String, String> =
         answers.missing.into_iter().map(|(name, failure)| (name, failure.to_string())).collect();
-    missing.extend(fleet.silent().iter().filter(|(name, _)| name.starts_with("proxy")).cloned());
+    missing.extend(fleet.silent_of(Tier::Proxy));
     let proxies = answers.given.len();
     let (tables, principals) = answers
         .given
