@@ -92,7 +92,7 @@ const FREED: usize = 64;
 
 /// What a hot route takes beside its members and range: itself, its counters, its place in a list and the
 /// allocator's rounding of four allocations.
-const HOT_OVERHEAD: usize = size_of::<Route>() + 16 + size_of::<Entry>() + size_of::<u64>() + 32;
+const HOT_OVERHEAD: usize = size_of::<Route>() + 16 + size_of::<Entry>() + 2 * size_of::<u64>() + 32;
 
 impl RouteCache {
     /// An empty cache for this many hot routes, at about 300 bytes each, and this much memory of warm ones,
