@@ -1,7 +1,9 @@
 //! Sends the lookups that wait for one MemDS server, many in one message, and hands on the answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use routing::LatencyWindow;
 use tokio::sync::Notify;
@@ -9,14 +11,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use units::Timestamp;
 use wire::clock;
+use wire::lookup_answers;
 use wire::method::LookUp;
-use wire::proto::routing::{LookupAnswer, LookupAnswers, LookupBatch};
+use wire::proto::routing::LookupBatch;
 use wire::transport::{CallError, Connection};
 
 use super::Inner;
 use super::lookup::{Lookup, Sent};
 use super::lookup_queue::{Batch, LookupQueue, Next, Patience, Urgency};
 use super::metrics::ServerMetrics;
+
+/// A server that lets calls wait for so long without any answer is silent: as long as a background lookup's
+/// answer is of use.
+const SILENT: Duration = Duration::from_millis(100);
 
 /// One MemDS server, as a proxy asks it.
 #[derive(Debug)]
@@ -52,6 +59,19 @@ impl LookupSender {
         }
     }
 
+    /// What to do now, and what became too old.
+    fn next(&self, now: Timestamp) -> (Next<Lookup>, Vec<Lookup>) {
+        let silent = self.is_silent(now);
+        let mut queue = self.queue.lock();
+        queue.server_is_silent(silent);
+        queue.next(now)
+    }
+
+    /// Whether calls have waited for long without any answer.
+    pub(super) fn is_silent(&self, now: Timestamp) -> bool {
+        self.connection.silent_for(now).is_some_and(|silent| silent >= SILENT)
+    }
+
     /// A batch ended.
     fn answered(&self) {
         let look = self.queue.lock().answered();
@@ -65,7 +85,7 @@ impl LookupSender {
 pub(super) async fn send_lookups(inner: Arc<Inner>, server: Arc<LookupSender>, shutdown: CancellationToken) {
     let sending = async {
         loop {
-            let (next, expired) = server.queue.lock().next(clock::now());
+            let (next, expired) = server.next(clock::now());
             server.metrics.expired.increment(expired.len() as u64);
             match next {
                 Next::Send(batch) => send(&inner, &server, batch),
@@ -89,37 +109,27 @@ fn send(inner: &Arc<Inner>, server: &Arc<LookupSender>, batch: Batch<Lookup>) {
     }
     let at = clock::now();
     let (caches, asked) = (Arc::clone(inner), Arc::clone(server));
-    let on_answer = move |answer: Result<LookupAnswers, CallError>| {
+    let on_answer = move |answer: Result<Bytes, CallError>| {
         let took = clock::now().since(at);
         asked.latencies.record(took, at + took);
         asked.answered();
-        match whole(answer, sent.len()) {
-            Some(answers) => {
-                asked.metrics.answered.increment(1);
-                asked.metrics.round_trip.record(took);
-                for (sent, answer) in sent.into_iter().zip(answers) {
-                    caches.absorb(sent, answer);
-                }
+        // No answer is not news: the other server's is.
+        let Ok(answers) = answer else { return asked.metrics.failed.increment(1) };
+        asked.metrics.answered.increment(1);
+        asked.metrics.round_trip.record(took);
+        let mut answers = lookup_answers::read(&answers);
+        for sent in sent {
+            match answers.next() {
+                Some(Ok(answer)) => caches.absorb(sent, answer),
+                None | Some(Err(_)) => return warn!("MemDS did not answer each lookup of a batch"),
             }
-            // No answer is not news: the other server's is.
-            None => asked.metrics.failed.increment(1),
         }
     };
-    if server.connection.call_detached::<LookUp>(&message, batch.deadline, on_answer).is_ok() {
+    if server.connection.call_detached_encoded::<LookUp>(&message, batch.deadline, on_answer).is_ok() {
         server.metrics.sent.increment(count as u64);
         server.metrics.batch_size.record(count as f64);
     } else {
         server.metrics.unreachable.increment(count as u64);
         server.answered();
     }
-}
-
-/// The answers, if there is one for each of `asked` lookups.
-fn whole(answer: Result<LookupAnswers, CallError>, asked: usize) -> Option<Vec<LookupAnswer>> {
-    let answers = answer.ok()?.answers;
-    if answers.len() != asked {
-        warn!(asked, answered = answers.len(), "MemDS did not answer each lookup of a batch");
-        return None;
-    }
-    Some(answers)
 }

@@ -21,9 +21,6 @@ use super::server_choice::{MAX_SERVERS, choose};
 const CALLS: usize = 64;
 /// How often gray servers are looked for.
 const JUDGE_EVERY: Duration = Duration::from_millis(100);
-/// A server that lets calls wait for so long without any answer is gray: as long as a background lookup's
-/// answer is of use.
-const SILENT: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct MemdsServers {
@@ -81,8 +78,7 @@ impl MemdsServers {
         for (at, server) in self.servers.iter().enumerate() {
             let others = medians.iter().enumerate().filter(|(other, _)| *other != at);
             let slow = is_gray(medians[at], others.filter_map(|(_, median)| *median));
-            let silent = server.connection.silent_for(now).is_some_and(|silent| silent >= SILENT);
-            let is_gray = slow || silent || !server.connection.is_connected();
+            let is_gray = slow || server.is_silent(now) || !server.connection.is_connected();
             gray |= u64::from(is_gray) << at;
         }
         let before = self.gray.swap(gray, Ordering::Relaxed);

@@ -12,10 +12,24 @@ fn a_background_lookup_lingers_for_others_and_then_all_go_together() {
     assert_eq!(queue.push(1, Urgency::Background, START), pushed(true));
     assert_eq!(queue.push(2, Urgency::Background, START + ms(1)), pushed(false));
 
-    assert_eq!(queue.next(START + ms(1)).0, Next::Linger(ms(1)));
+    assert_eq!(queue.next(START + ms(1)).0, Next::Linger(LINGER - ms(1)));
     let Next::Send(batch) = queue.next(START + LINGER).0 else { panic!("they are due") };
     assert_eq!(batch.lookups, [1, 2]);
-    assert_eq!(queue.next(START + LINGER).0, Next::Wait);
+}
+
+#[test]
+fn a_busy_sender_looks_on_its_own_and_is_not_woken() {
+    let mut queue = LookupQueue::with_patience(Patience::default());
+    assert_eq!(queue.push(1, Urgency::Background, START), pushed(true));
+    assert!(matches!(queue.next(START + LINGER).0, Next::Send(_)));
+    assert_eq!(queue.next(START + LINGER).0, Next::Linger(LINGER));
+
+    assert_eq!(queue.push(2, Urgency::Background, START + LINGER + ms(1)), pushed(false));
+    assert!(!queue.answered());
+
+    assert!(matches!(queue.next(START + LINGER * 2).0, Next::Send(_)));
+    assert_eq!(queue.next(START + LINGER * 3).0, Next::Wait);
+    assert_eq!(queue.push(3, Urgency::Background, START + LINGER * 3), pushed(true));
 }
 
 #[test]
@@ -68,6 +82,22 @@ fn an_old_background_lookup_is_never_sent() {
 
     assert_eq!(expired, [1]);
     assert_eq!(next, Next::Send(Batch { lookups: vec![2], deadline: ms(1) }));
+}
+
+#[test]
+fn while_the_server_is_silent_background_lookups_live_shorter() {
+    let mut queue = LookupQueue::with_patience(Patience::default());
+    queue.server_is_silent(true);
+    let _ = queue.push(1, Urgency::Background, START);
+    let _ = queue.push(2, Urgency::Background, START + ms(19));
+
+    let (next, expired) = queue.next(START + SILENT_LIFE);
+    assert_eq!(expired, [1]);
+    assert_eq!(next, Next::Send(Batch { lookups: vec![2], deadline: ms(19) }));
+
+    queue.server_is_silent(false);
+    let _ = queue.push(3, Urgency::Background, START);
+    assert!(queue.next(START + SILENT_LIFE).1.is_empty());
 }
 
 #[test]
