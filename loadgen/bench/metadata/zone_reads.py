@@ -3,14 +3,16 @@
 import statistics
 import time
 
-from .counters import gained, of_tier, totals_by
+from .counters import gained, of_tier, total, totals_by
 from .local_fleet import (check, endpoints, local_fleet, make_tables, run, share_of_capacity, streams, warm_up)
 from .report import Series, figure
 
 TABLES = 5
 SETTLED_S = 3
 SLOWED = "storage-2"
-NEAR = {"zone", "same_zone", "near", "local"}
+HEDGES = "weir_proxy_hedges_total"
+# Hedges that were sent; `denied` are those that the budget did not allow.
+SENT = {"won", "lost"}
 
 
 def zones(settings):
@@ -55,12 +57,13 @@ def judge_replicas(name, before, after):
     reads = gained(totals_by(after, "weir_proxy_reads_total", "replica"),
                    totals_by(before, "weir_proxy_reads_total", "replica"))
     every = sum(reads.values()) or 1
-    shares = {replica: f"{count / every * 100:.1f} %" for replica, count in sorted(reads.items())}
-    near = sum(count for replica, count in reads.items() if replica in NEAR) / every
+    near = reads.get("zone", 0) / every
     calm = name == "calm"
-    check("zones", f"{name}: reads by replica", str(shares), ">= 98 % in the zone" if calm else "(shown)",
-          not calm or near >= 0.98)
-    results = gained(totals_by(after, "weir_proxy_hedges_total", "result"),
-                     totals_by(before, "weir_proxy_hedges_total", "result"))
-    hedges = results.get("won", 0) + results.get("lost", 0)
-    check("zones", f"{name}: hedges / reads, %", figure(hedges / every * 100), "<= 2", hedges <= 0.02 * every)
+    check("zones", f"{name}: reads by replica, %",
+          ", ".join(f"{replica} {count / every * 100:.1f}" for replica, count in sorted(reads.items())),
+          ">= 98 in the zone" if calm else "(shown)", not calm or near >= 0.98)
+    sent = sum(total(after, HEDGES, result=result) - total(before, HEDGES, result=result) for result in SENT)
+    results = gained(totals_by(after, HEDGES, "result"), totals_by(before, HEDGES, "result"))
+    check("zones", f"{name}: hedges / reads, %",
+          f"{sent / every * 100:.2f} {({key: int(count) for key, count in results.items()}) or ''}", "<= 2",
+          sent <= 0.02 * every)
