@@ -42,8 +42,8 @@ use self::memds_servers::MemdsServers;
 use self::metrics::Metrics;
 use self::table_cache::TableCache;
 
-use ::routing::Learned;
 pub use self::status::{RoutingStatus, ServerStatus};
+use ::routing::Learned;
 pub use ::routing::{NodeAddress, NodeDirectory, Route};
 
 /// What routing needs to know at its start.

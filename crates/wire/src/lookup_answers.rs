@@ -1,8 +1,12 @@
-//! Writes `LookupAnswers` without building them first: a MemDS server answers a million lookups a second, and a
-//! message's fields each in an allocation of their own would be most of that.
+//! Writes `LookupAnswers` without building them first, and reads them where they are: a MemDS server answers a
+//! million lookups a second, and a message's fields each in an allocation of their own would be most of that.
+//! For a proxy, too, nearly every answer is only compared with what it knows.
 
 use bytes::Bytes;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use prost::encoding::{
+    DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint,
+    skip_field,
+};
 use routing::RouteEntry;
 use units::TableId;
 
@@ -122,6 +126,62 @@ impl LookupAnswersWriter {
     }
 }
 
+/// An answer that arrived and cannot be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed answers to lookups")]
+pub struct MalformedAnswers;
+
+/// The answers of an encoded `LookupAnswers`, in order. The first malformed one is the last.
+pub fn read(encoded: &[u8]) -> impl Iterator<Item = Result<LookupAnswer<'_>, MalformedAnswers>> {
+    let mut rest = encoded;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let answer = next_answer(&mut rest);
+        if answer.is_none() {
+            rest = &[];
+        }
+        Some(answer.ok_or(MalformedAnswers))
+    })
+}
+
+fn next_answer<'a>(rest: &mut &'a [u8]) -> Option<LookupAnswer<'a>> {
+    let (number, WireType::LengthDelimited) = decode_key(rest).ok()? else { return None };
+    let mut answer = take_bytes(rest)?;
+    if number != field::ANSWERS {
+        return None;
+    }
+    let (mut result, mut descriptor, mut table, mut start, mut value) = (0, None, 0, None, &[][..]);
+    while !answer.is_empty() {
+        match decode_key(&mut answer).ok()? {
+            (field::RESULT, WireType::Varint) => result = decode_varint(&mut answer).ok()?,
+            (field::TABLE_ID, WireType::Varint) => table = decode_varint(&mut answer).ok()?,
+            (field::TABLE, WireType::LengthDelimited) => descriptor = Some(take_bytes(&mut answer)?),
+            (field::START, WireType::LengthDelimited) => start = Some(take_bytes(&mut answer)?),
+            (field::ENTRY, WireType::LengthDelimited) => value = take_bytes(&mut answer)?,
+            // A newer server's.
+            (other, kind) => skip_field(kind, other, &mut answer, DecodeContext::default()).ok()?,
+        }
+    }
+    match LookupResult::try_from(i32::try_from(result).ok()?).ok()? {
+        LookupResult::Found => Some(LookupAnswer::Found {
+            table: TableId::new(table),
+            descriptor,
+            route: start.map(|start| RouteEntry { start, value }),
+        }),
+        LookupResult::NoTable => Some(LookupAnswer::NoTable),
+        LookupResult::NotReady => Some(LookupAnswer::NotReady),
+    }
+}
+
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(decode_varint(rest).ok()?).ok()?;
+    let (bytes, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    Some(bytes)
+}
+
 fn bytes_len(bytes: &[u8]) -> usize {
     KEY_BYTES + encoded_len_varint(bytes.len() as u64) + bytes.len()
 }
@@ -154,9 +214,35 @@ mod tests {
         for answer in &answers {
             writer.push(answer);
         }
-        let read = proto::LookupAnswers::decode(writer.finish()).expect("it is well-formed");
+        let written = writer.finish();
+        let decoded = proto::LookupAnswers::decode(written.clone()).expect("it is well-formed");
 
-        assert_eq!(read.answers, answers.map(|answer| message(&answer)));
+        let messages = answers.map(|answer| message(&answer));
+        assert_eq!(decoded.answers, messages);
+        let in_place: Result<Vec<_>, _> = read(&written).collect();
+        let in_place = in_place.expect("it is well-formed");
+        assert_eq!(in_place.iter().map(message).collect::<Vec<_>>(), messages);
+    }
+
+    #[test]
+    fn what_is_cut_off_or_changed_is_malformed_and_never_a_panic() {
+        let mut writer = LookupAnswersWriter::with_capacity(2);
+        let route = Some(RouteEntry { start: b"start", value: b"entry" });
+        writer.push(&LookupAnswer::Found { table: TableId::new(300), descriptor: Some(b"{}"), route });
+        let first = writer.len();
+        writer.push(&LookupAnswer::NoTable);
+        let written = writer.finish();
+        for end in 1..written.len() {
+            let cut: Result<Vec<_>, _> = read(&written[..end]).collect();
+            assert_eq!(cut.is_ok(), end == first, "cut at {end}");
+        }
+        for at in 0..written.len() {
+            for byte in [0, 1, 0x7f, 0xff] {
+                let mut changed = written.to_vec();
+                changed[at] = byte;
+                assert!(read(&changed).count() <= changed.len());
+            }
+        }
     }
 
     #[test]

@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 use tracing::warn;
 use units::TableId;
 use wire::clock;
-use wire::proto::routing::{LookupAnswer, LookupEntry, LookupResult};
+use wire::lookup_answers::LookupAnswer;
+use wire::proto::routing::LookupEntry;
 
 use super::lookup_queue::Urgency;
 use super::{Inner, RoutingError};
@@ -208,10 +209,23 @@ impl Inner {
     }
 
     /// Takes an answer into the caches, and tells who waits for it.
-    pub(super) fn absorb(&self, sent: Sent, answer: LookupAnswer) {
-        let heard = match answer.result() {
-            LookupResult::Found => self.absorb_found(&sent, answer),
-            LookupResult::NoTable => {
+    pub(super) fn absorb(&self, sent: Sent, answer: LookupAnswer<'_>) {
+        let heard = match answer {
+            LookupAnswer::Found { table, descriptor, route } => {
+                if let Some(descriptor) = descriptor {
+                    self.absorb_descriptor(descriptor);
+                }
+                let wanted = sent.waiter.as_ref().is_some_and(|waiter| !waiter.is_closed());
+                Heard::Found(match route {
+                    Some(entry) if wanted => self.take_route(table, entry),
+                    Some(entry) => {
+                        self.absorb_route(table, entry, sent.waiter.is_none());
+                        None
+                    }
+                    None => None,
+                })
+            }
+            LookupAnswer::NoTable => {
                 // Only a question by number shows which table is gone.
                 if let Some(table) = sent.table {
                     self.tables.forget_number(table);
@@ -219,30 +233,26 @@ impl Inner {
                 }
                 Heard::NoTable
             }
-            LookupResult::NotReady => Heard::NotReady,
+            LookupAnswer::NotReady => Heard::NotReady,
         };
         if let Some(waiter) = sent.waiter {
             let _nobody_waits = waiter.try_send(heard);
         }
     }
 
-    fn absorb_found(&self, sent: &Sent, answer: LookupAnswer) -> Heard {
-        if let Some(table) = answer.table {
-            match serde_json::from_slice::<TableDescriptor>(&table) {
-                Ok(table) => self.tables.learn(table),
-                Err(error) => warn!(%error, "MemDS sent a malformed table descriptor"),
-            }
+    fn absorb_descriptor(&self, descriptor: &[u8]) {
+        match serde_json::from_slice::<TableDescriptor>(descriptor) {
+            Ok(table) => self.tables.learn(table),
+            Err(error) => warn!(%error, "MemDS sent a malformed table descriptor"),
         }
-        let Some(start) = answer.start else { return Heard::Found(None) };
-        let table = TableId::new(answer.table_id);
-        let entry = RouteEntry { start: &start, value: &answer.entry };
-        if sent.waiter.as_ref().is_some_and(|waiter| !waiter.is_closed()) {
-            return Heard::Found(self.take_route(table, entry));
-        }
+    }
+
+    /// Takes in the route of an answer that nobody waits for: nearly always it is known, and only compared.
+    fn absorb_route(&self, table: TableId, entry: RouteEntry<'_>, of_a_hit: bool) {
         match self.routes.learn_entry(table, entry) {
             Some(Learned::Known) => {}
             Some(Learned::News) => {
-                if sent.waiter.is_none() {
+                if of_a_hit {
                     self.metrics.stale_by_memds.increment(1);
                 }
                 self.metrics.learned_from_memds.increment(1);
@@ -252,7 +262,6 @@ impl Inner {
             }
             None => warn!(%table, "MemDS sent a malformed route"),
         }
-        Heard::Found(None)
     }
 
     /// The route of an answer that somebody waits for: it needs the route also where the caches keep none.

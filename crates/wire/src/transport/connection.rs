@@ -93,15 +93,28 @@ impl Connection {
         deadline: Duration,
         on_answer: impl FnOnce(Result<M::Response, CallError>) + Send + 'static,
     ) -> Result<(), CallError> {
+        self.call_detached_encoded::<M>(request, deadline, move |answer| {
+            on_answer(
+                answer.and_then(|payload| {
+                    M::Response::decode(payload).map_err(|_malformed| CallError::Malformed)
+                }),
+            );
+        })
+    }
+
+    /// The same with the answer as it came: for who reads it in place.
+    ///
+    /// # Errors
+    /// `QueueFull` or `NotConnected`: not sent, and `on_answer` will not run.
+    pub fn call_detached_encoded<M: Method>(
+        &self,
+        request: &M::Request,
+        deadline: Duration,
+        on_answer: impl FnOnce(Result<Bytes, CallError>) + Send + 'static,
+    ) -> Result<(), CallError> {
         let payload = Bytes::from(request.encode_to_vec());
         let start = Start { method: M::NUMBER, payload, deadline };
-        let decode_then =
-            move |answer: Answer| {
-                on_answer(answer.and_then(|payload| {
-                    M::Response::decode(payload).map_err(|_malformed| CallError::Malformed)
-                }));
-            };
-        self.client.start(start, Waiter::Detached(Box::new(decode_then))).map(drop)
+        self.client.start(start, Waiter::Detached(Box::new(on_answer))).map(drop)
     }
 
     /// Sends a one-way message. Before the first stream it waits in the queue; lost when the
