@@ -241,8 +241,8 @@ fn seal(item: EncodedItem) -> proto::Checked {
 pub(crate) fn refusal(error: &StoreError) -> proto::ExecuteResponse {
     use proto::execute_response::Outcome as Wire;
     let wire = match error {
-        StoreError::Redirect(newer) => Wire::Redirect(proto::Redirect { newer: Some(route(newer)) }),
-        StoreError::Unknown => Wire::Redirect(proto::Redirect { newer: None }),
+        StoreError::Redirect(newer) => return redirect(newer, &[]),
+        StoreError::Unknown => Wire::Redirect(proto::Redirect::default()),
         StoreError::Throttled(refusal) => Wire::Throttled(throttle::throttled(refusal)),
         StoreError::Unavailable { reason, retry_after } => Wire::Unavailable(proto::Unavailable {
             reason: reason.clone(),
@@ -253,6 +253,24 @@ pub(crate) fn refusal(error: &StoreError) -> proto::ExecuteResponse {
         StoreError::Indefinite => unreachable!("an indefinite write is answered by a failure"),
     };
     proto::ExecuteResponse { outcome: Some(wire) }
+}
+
+/// Not executed: `newer` says who leads the partition. `others` are told besides.
+pub(crate) fn redirect(newer: &Route, others: &[Route]) -> proto::ExecuteResponse {
+    let redirect = proto::Redirect { newer: Some(route(newer)), others: others.iter().map(route).collect() };
+    proto::ExecuteResponse { outcome: Some(proto::execute_response::Outcome::Redirect(redirect)) }
+}
+
+/// The other partitions that a redirect tells of; it is left without them. What is malformed is left out:
+/// nobody asked for it.
+pub(crate) fn others_told(response: &mut proto::ExecuteResponse) -> Vec<Route> {
+    match &mut response.outcome {
+        Some(proto::execute_response::Outcome::Redirect(redirect)) => {
+            let others = std::mem::take(&mut redirect.others).into_iter();
+            others.filter_map(|route| typed_route(route).ok()).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn unavailable(reason: &str) -> proto::execute_response::Outcome {

@@ -116,8 +116,11 @@ impl NodeLoop {
         for entry in committed {
             let (partition, index) = (entry.group, entry.index);
             let Some(group) = self.groups.get_mut(&partition) else { continue };
-            if let Err(error) = group.apply(entry, now) {
-                return self.shared.fail(&format!("an entry of {partition} cannot be applied: {error}"));
+            match group.apply(entry, now) {
+                Ok(turned) => turned.into_iter().for_each(|reply| self.turn_away(partition, reply)),
+                Err(error) => {
+                    return self.shared.fail(&format!("an entry of {partition} cannot be applied: {error}"));
+                }
             }
             match reached.last_mut() {
                 Some(last) if last.0 == partition => last.1 = index,
@@ -139,6 +142,7 @@ impl NodeLoop {
         let serving = change.serving.then_some(change.term);
         if group.serving.is_some() && group.serving != serving {
             metrics::leadership_lost();
+            self.shared.departures.note(change.group, now);
             group.leadership_lost();
         }
         group.serving = serving;

@@ -13,7 +13,7 @@ use super::node_loop::NodeLoop;
 use super::reads::{self, unreadable};
 use super::reply::Reply;
 use super::request::Request;
-use super::{redirect, unavailable};
+use super::{send_on, unavailable};
 use crate::{evaluate, metrics};
 
 impl NodeLoop {
@@ -28,7 +28,7 @@ impl NodeLoop {
         };
         if group.serving.is_none() {
             if is_elsewhere(&request.hosted, self.shared.node) {
-                return request.reply.refuse(redirect(&request.hosted));
+                return send_on(&self.shared, &request.hosted, request.reply);
             }
             // Nobody leads yet, or this node waits the old leader's lease out.
             return hold(group, Held::Request(request), self.shared.limits.held_requests);
@@ -121,7 +121,7 @@ impl NodeLoop {
         match self.groups.get_mut(&partition) {
             None => reply.refuse(crate::StoreError::Unknown),
             Some(group) if is_elsewhere(&group.hosted, self.shared.node) => {
-                reply.refuse(redirect(&group.hosted));
+                send_on(&self.shared, &group.hosted, reply);
             }
             Some(group) => hold(group, Held::Turned(reply), self.shared.limits.held_requests),
         }
@@ -134,7 +134,7 @@ impl NodeLoop {
         for held in std::mem::take(&mut group.held) {
             match held {
                 Held::Request(request) => self.execute(request, now),
-                Held::Turned(reply) => reply.refuse(redirect(&hosted)),
+                Held::Turned(reply) => send_on(&self.shared, &hosted, reply),
             }
         }
     }

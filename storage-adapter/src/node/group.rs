@@ -10,7 +10,6 @@ use replication::{Committed, Position};
 use units::{LogIndex, Term, Timestamp};
 
 use super::hosted::Hosted;
-use super::redirect;
 use super::reply::Reply;
 use super::request::Request;
 use crate::StoreError;
@@ -113,15 +112,16 @@ impl Group {
         self.answers.entry(at.index).or_default().push(Waiting { term: at.term, outcome, reply, own });
     }
 
-    /// Applies a committed entry, and answers what waited for it.
+    /// Applies a committed entry, and answers what waited for it. Returns the callers whose proposals came to
+    /// nothing: they go to the next leader.
     ///
     /// # Errors
     /// The entry is damaged: the replica must stop.
-    pub(super) fn apply(&mut self, entry: Committed, now: Timestamp) -> Result<(), EngineError> {
+    pub(super) fn apply(&mut self, entry: Committed, now: Timestamp) -> Result<Vec<Reply>, EngineError> {
         let at = Position { index: entry.index, term: entry.term };
         if at.index <= self.replica.applied().position.index {
             // Recovered with the log, and in the checkpoint already.
-            return Ok(());
+            return Ok(Vec::new());
         }
         let effect = (!entry.payload.is_empty()).then(|| Effect::decode(entry.payload)).transpose()?;
         if let Some(effect) = &effect
@@ -135,11 +135,11 @@ impl Group {
             self.hosted.throughput.applied(effect, now);
         }
         self.replica.apply(at, effect);
-        self.answer(at);
-        Ok(())
+        Ok(self.answer(at))
     }
 
-    fn answer(&mut self, applied: Position) {
+    fn answer(&mut self, applied: Position) -> Vec<Reply> {
+        let mut turned = Vec::new();
         while let Some(first) = self.answers.first_entry()
             && *first.key() <= applied.index
         {
@@ -153,10 +153,11 @@ impl Group {
                     waiting.reply.refuse(StoreError::Indefinite);
                 } else {
                     // Another leader's entry stands there: this one will never be committed.
-                    waiting.reply.refuse(redirect(&self.hosted));
+                    turned.push(waiting.reply);
                 }
             }
         }
+        turned
     }
 
     /// A quorum confirmed a read at `index`.

@@ -8,6 +8,7 @@
 mod assignment;
 mod carry_out;
 mod checkpointer;
+mod departures;
 mod execute;
 mod group;
 mod hosted;
@@ -55,13 +56,18 @@ fn unavailable(reason: &str) -> StoreError {
     StoreError::Unavailable { reason: reason.to_owned(), retry_after: RETRY_AFTER }
 }
 
-/// Where to go instead: to the leader, if it is known.
-fn redirect(hosted: &hosted::Hosted) -> StoreError {
-    let route = hosted.route();
-    match route.leader {
-        Some(_) => StoreError::Redirect(Box::new(route)),
-        None => unavailable("the partition has no leader"),
+/// Sends a caller to the leader, if it is known, and tells it what else left this node lately.
+fn send_on(shared: &shared::Shared, hosted: &hosted::Hosted, reply: reply::Reply) {
+    let newer = hosted.route();
+    if newer.leader.is_none() {
+        return reply.refuse(unavailable("the partition has no leader"));
     }
+    let to_tell = shared.departures.to_tell(wire::clock::now());
+    let left = to_tell.into_iter().filter(|partition| *partition != newer.partition);
+    let others = left.filter_map(|partition| Some(shared.directory.get(partition)?.route()));
+    let elsewhere = others.filter(|route| route.leader.is_some_and(|leader| leader != shared.node));
+    let others: Vec<_> = elsewhere.collect();
+    reply.redirect(newer, &others);
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Where an answer goes: to a caller on the wire, or in this process.
 
 use dynamodb::operation::Outcome;
+use routing::Route;
 use tokio::sync::oneshot;
 use units::Timestamp;
 use wire::method::Execute;
@@ -55,12 +56,19 @@ impl Reply {
         }
     }
 
+    /// Sends the caller to the leader; `others` are told besides.
+    pub(crate) fn redirect(self, newer: Route, others: &[Route]) {
+        metrics::redirected();
+        match self {
+            Self::Wire(responder) => responder.answer::<Execute>(&wire_form::redirect(&newer, others)),
+            Self::Local(sender, _) => drop(sender.send(Err(StoreError::Redirect(Box::new(newer))))),
+        }
+    }
+
     /// Says why there is no outcome.
     pub(crate) fn refuse(self, error: StoreError) {
-        match error {
-            StoreError::Corrupt => metrics::corrupt_item(),
-            StoreError::Redirect(_) => metrics::redirected(),
-            _ => {}
+        if error == StoreError::Corrupt {
+            metrics::corrupt_item();
         }
         match self {
             // May have been executed.

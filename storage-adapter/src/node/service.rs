@@ -19,7 +19,7 @@ use super::reply::Reply;
 use super::request::Request;
 use super::shared::Shared;
 use super::snapshot_receiver::{self, ChunkError};
-use super::{reads, redirect, replication_form, unavailable};
+use super::{reads, replication_form, send_on, unavailable};
 use crate::wire_form::WireFormError;
 use crate::{StoreError, wire_form};
 
@@ -141,7 +141,7 @@ pub(super) fn execute(
     let reads_here = !operation.is_write() && (!consistent || hosted.lease.is_valid(now));
     let lease = &hosted.lease;
     if !reads_here && !lease.serving() && lease.leader().is_some_and(|leader| leader != shared.node) {
-        return reply.refuse(redirect(&hosted));
+        return send_on(shared, &hosted, reply);
     }
     // Last, since what is sent elsewhere is not charged here; and before the queue, so that what is refused
     // costs the loop nothing.

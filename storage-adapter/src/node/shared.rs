@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use units::{Epoch, NodeId, PartitionId, Zone};
 
+use super::departures::Departures;
 use super::hosted::Directory;
 use super::inbox::Inbox;
 use super::manifest::{Manifest, ManifestFile};
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
     /// Which routes changed, and when.
     pub(crate) route_changes: RouteChanges,
+    /// Which leaderships left lately.
+    pub(crate) departures: Departures,
     /// Held while leaderships are moved away: one such request at a time.
     pub(crate) moving: tokio::sync::Mutex<()>,
 }
@@ -114,6 +117,7 @@ impl Shared {
             failed: CancellationToken::new(),
             stopping: CancellationToken::new(),
             route_changes: RouteChanges::default(),
+            departures: Departures::default(),
             moving: tokio::sync::Mutex::new(()),
             limits,
         }

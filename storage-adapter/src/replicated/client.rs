@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::metrics::Gauge;
@@ -56,6 +56,16 @@ pub struct ReplicatedStore {
     /// When nodes are to be judged again, in nanoseconds of the clock.
     judge_at: AtomicU64,
     metrics: ClientMetrics,
+    told: OnceLock<Told>,
+}
+
+/// Who is told of routes that nobody asked for.
+struct Told(Box<dyn Fn(Route) + Send + Sync>);
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Told")
+    }
 }
 
 /// One storage node.
@@ -91,6 +101,7 @@ impl ReplicatedStore {
             hedges,
             judge_at: AtomicU64::new(0),
             metrics: ClientMetrics::new(),
+            told: OnceLock::new(),
         }
     }
 
@@ -112,6 +123,12 @@ impl ReplicatedStore {
         if let Some(newer) = newer {
             self.nodes.store(newer.into());
         }
+    }
+
+    /// Has `listener` told of routes that come with a redirect for another partition: the same node led these
+    /// until a moment ago. The first listener stays.
+    pub fn on_moved(&self, listener: impl Fn(Route) + Send + Sync + 'static) {
+        let _there_is_one = self.told.set(Told(Box::new(listener)));
     }
 
     /// Whether a node is known, and where.
@@ -268,7 +285,11 @@ impl PartitionStore for ReplicatedStore {
             }
             let node = self.leader(route)?;
             let request = wire_form::request(route.table, route.partition, operation);
-            typed(node.connection.call::<Execute>(&request, deadline).await, operation.is_write())
+            let mut answer = node.connection.call::<Execute>(&request, deadline).await;
+            if let (Ok(response), Some(told)) = (&mut answer, self.told.get()) {
+                wire_form::others_told(response).into_iter().for_each(&told.0);
+            }
+            typed(answer, operation.is_write())
         } else {
             self.read_eventually(route, operation, deadline).await
         };

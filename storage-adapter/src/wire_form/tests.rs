@@ -121,7 +121,7 @@ proptest! {
 }
 
 #[test]
-fn a_redirect_carries_the_newer_route() {
+fn a_redirect_carries_the_newer_route_and_others() {
     let newer = Route {
         table: TableId::new(1),
         partition: PartitionId::new(2),
@@ -130,8 +130,15 @@ fn a_redirect_carries_the_newer_route() {
         leader: Some(NodeId::new(3)),
         version: RouteVersion { configuration: 4, term: Term::new(5) },
     };
-    let error = StoreError::Redirect(Box::new(newer));
-    assert_eq!(outcome(refusal(&error)), Err(error));
+    let error = StoreError::Redirect(Box::new(newer.clone()));
+    assert_eq!(outcome(refusal(&error)), Err(error.clone()));
+
+    let others = [Route { partition: PartitionId::new(9), ..newer.clone() }];
+    let mut response = redirect(&newer, &others);
+    assert_eq!(others_told(&mut response), others);
+    assert_eq!(others_told(&mut response), []);
+    assert_eq!(outcome(response), Err(error));
+    assert_eq!(others_told(&mut refusal(&StoreError::Unknown)), []);
 }
 
 fn some_refusal() -> impl Strategy<Value = StorageRefusal> {

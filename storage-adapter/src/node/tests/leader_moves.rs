@@ -43,8 +43,8 @@ async fn two_hundred_leaderships_move_within_a_second_and_no_request_fails() {
         report.took_ms, away[100], away[199], seen.slowest, seen.requests, seen.redirects, seen.pauses
     );
     assert_eq!(seen.failures, [], "no request fails");
-    // Each of the four proxies is told once, and the requests that it had under way.
-    assert!(seen.redirects <= 2 * 4 * 200, "{} redirects", seen.redirects);
+    // A redirect tells of other moves, too: so it takes much less than one for each proxy and partition.
+    assert!(seen.redirects <= 4 * 200 / 2, "{} redirects", seen.redirects);
     assert_eq!(seen.pauses, 0, "redirects are all that it costs");
     for successor in [2, 3] {
         let taken = report.moved.iter().filter(|moved| moved.to == successor).count();
@@ -161,7 +161,23 @@ struct Seen {
 /// One proxy: its connections, and the routes that it knows.
 struct Proxy {
     store: ReplicatedStore,
-    routes: Mutex<BTreeMap<PartitionId, Route>>,
+    routes: Arc<Routes>,
+}
+
+#[derive(Default)]
+struct Routes(Mutex<BTreeMap<PartitionId, Route>>);
+
+impl Routes {
+    fn get(&self, partition: PartitionId) -> Route {
+        self.0.lock()[&partition].clone()
+    }
+
+    fn learn(&self, route: Route) {
+        let mut known = self.0.lock();
+        if known.get(&route.partition).is_none_or(|known| route.supersedes(known)) {
+            known.insert(route.partition, route);
+        }
+    }
 }
 
 /// Clients of each proxy.
@@ -175,10 +191,13 @@ impl Load {
         let mut workers = JoinSet::new();
         for number in 0..proxies {
             let store = fleet.client_near(NodeId::new(number % 3 + 1)).await;
-            let known = partitions
-                .iter()
-                .map(|partition| (*partition, Route { partition: *partition, ..fleet.route(GIVER) }));
-            let proxy = Arc::new(Proxy { store, routes: Mutex::new(known.collect()) });
+            let routes = Arc::new(Routes::default());
+            for partition in partitions {
+                routes.learn(Route { partition: *partition, ..fleet.route(GIVER) });
+            }
+            let told = Arc::clone(&routes);
+            store.on_moved(move |route| told.learn(route));
+            let proxy = Arc::new(Proxy { store, routes });
             for client in 0..CLIENTS {
                 let client = Client {
                     key: number * CLIENTS + client,
@@ -276,7 +295,7 @@ impl Client {
     async fn request(&mut self, partition: PartitionId, operation: &Operation) -> Option<Outcome> {
         let began = wire::clock::now();
         let mut last = StoreError::Unknown;
-        let mut route = self.proxy.routes.lock()[&partition].clone();
+        let mut route = self.proxy.routes.get(partition);
         for _ in 0..=MAX_RETRIES {
             match self.proxy.store.execute(&route, operation, DEADLINE).await {
                 Ok(outcome) => {
@@ -287,18 +306,14 @@ impl Client {
                 }
                 Err(StoreError::Redirect(newer)) => {
                     self.seen.redirects += 1;
-                    route = *newer.clone();
-                    let mut routes = self.proxy.routes.lock();
-                    let known = routes.get_mut(&partition).unwrap();
-                    if newer.supersedes(known) {
-                        *known = *newer;
-                    }
+                    route = *newer;
+                    self.proxy.routes.learn(route.clone());
                 }
                 Err(StoreError::Unavailable { reason, retry_after }) => {
                     self.seen.pauses += 1;
                     last = StoreError::Unavailable { reason, retry_after };
                     tokio::time::sleep(retry_after).await;
-                    route = self.proxy.routes.lock()[&partition].clone();
+                    route = self.proxy.routes.get(partition);
                 }
                 Err(error) => {
                     last = error;

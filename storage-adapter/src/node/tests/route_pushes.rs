@@ -135,9 +135,8 @@ impl Memds {
         let heard = self.heard.lock();
         let of_node = |push: &&proto::PushRoutes| push.node.as_ref().is_some_and(|it| it.id == node.get());
         let mut pushes = heard.iter().rev().filter(of_node);
-        let found = pushes.find_map(|push| {
-            push.routes.iter().find(|route| route.partition == partition.get()).cloned()
-        });
+        let found = pushes
+            .find_map(|push| push.routes.iter().find(|route| route.partition == partition.get()).cloned());
         found.map(|route| Route::try_from(route).unwrap())
     }
 }
