@@ -16,8 +16,9 @@ use crate::cli::OutputFormat;
 
 /// Half bytes of a key that are shown unless all are wanted.
 const SHORT_KEY: usize = 8;
-/// Ranges that do not meet, and are told of: where there is one there may be one per partition.
-const SEAMS_SHOWN: usize = 10;
+/// Lines about differences, and about ranges that do not meet: where there is one there may be one per partition,
+/// and `-o json` has them all.
+const LINES_SHOWN: usize = 20;
 
 /// A table's routes, as `-o json` prints them.
 #[derive(Debug, Serialize)]
@@ -225,18 +226,15 @@ impl TableView {
                 ));
             }
         }
+        shorten(&mut lines);
         lines
     }
 
     /// What must be known whatever was asked for, and the sum of it.
     fn last_lines(&self, wide: bool) -> Vec<String> {
         let mut lines = Vec::new();
-        for seam in self.seams.iter().take(SEAMS_SHOWN) {
-            lines.push(seam_in_words(seam, wide));
-        }
-        if self.seams.len() > SEAMS_SHOWN {
-            lines.push(format!("! … and {} more such places", self.seams.len() - SEAMS_SHOWN));
-        }
+        lines.extend(self.seams.iter().map(|seam| seam_in_words(seam, wide)));
+        shorten(&mut lines);
         for (name, server) in &self.servers {
             match (server.knows_table, server.ready) {
                 (false, _) => lines.push(format!("! {name} knows no such table")),
@@ -268,6 +266,15 @@ impl TableView {
             (shown, all) => format!("{shown} of {all} partitions"),
         };
         format!("{partitions}{leaderless}, {agree}{silent}")
+    }
+}
+
+/// Leaves out what is past [`LINES_SHOWN`], and says how much that is.
+fn shorten(lines: &mut Vec<String>) {
+    let more = lines.len().saturating_sub(LINES_SHOWN);
+    if more > 0 {
+        lines.truncate(LINES_SHOWN);
+        lines.push(format!("! … and {more} more"));
     }
 }
 

@@ -38,6 +38,13 @@ fn a_server_that_is_silent_or_knows_no_such_table_is_told() {
 }
 
 #[test]
+fn many_differences_are_shortened() {
+    let mut lines: Vec<_> = (0..100).map(|line: u32| line.to_string()).collect();
+    shorten(&mut lines);
+    assert_eq!((lines.len(), lines.last().map(String::as_str)), (LINES_SHOWN + 1, Some("! … and 80 more")));
+}
+
+#[test]
 fn a_table_is_unknown_only_where_the_whole_catalog_is_known() {
     let absent = TableView::of("orders", &said(&[("memds-1", true, None)])).unwrap_err();
     assert!(matches!(absent, Failure::NotFound(_)), "{absent}");
