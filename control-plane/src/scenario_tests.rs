@@ -7,9 +7,8 @@ mod stage;
 
 use dynamodb::table::{Billing, NewTable, TableChange, TableStatus};
 use units::NodeId;
-use wire::method::{FetchQuotas, Lookup};
+use wire::method::FetchQuotas;
 use wire::proto::control::{QuotasRequest, table_answer::Answer, table_command::Command};
-use wire::proto::routing::LookupRequest;
 use wire::transport::{CallError, Failure};
 
 use self::stage::{DEADLINE, Stage, StorageNode, new_table, provisioned};
@@ -28,7 +27,7 @@ async fn a_created_table_is_active_once_its_partitions_have_leaders_and_memds_kn
 
     assert_eq!(active.partitions, 3);
     assert!(nodes.iter().all(|node| node.hosted().len() == 3), "one replica of each partition in each zone");
-    let known = stage.lookup(LookupRequest { table_name: "orders".into(), ..Default::default() }).await;
+    let known = stage.lookup("orders").await;
     let known: dynamodb::table::TableDescriptor = serde_json::from_slice(&known.table.unwrap()).unwrap();
     assert_eq!((known.id, known.status), (created.id, TableStatus::Active));
     stage.stop().await;
@@ -229,8 +228,6 @@ async fn memds_keeps_the_tables_when_the_control_plane_is_down() {
     member.depose(None);
     member.leads_no_more().await;
 
-    let request = LookupRequest { table_name: "orders".into(), ..Default::default() };
-    let answer = stage.memds_connection().call::<Lookup>(&request, DEADLINE).await.unwrap();
-    assert!(answer.table_exists && answer.table.is_some());
+    assert!(stage.lookup("orders").await.table.is_some());
     stage.stop().await;
 }

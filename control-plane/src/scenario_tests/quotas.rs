@@ -6,7 +6,6 @@ use dynamodb::table::{Billing, TableChange, TableStatus};
 use wire::clock;
 use wire::method::{FetchQuotas, ReportPeaks};
 use wire::proto::control::{Peak, Peaks, QuotasRequest, table_command::Command};
-use wire::proto::routing::LookupRequest;
 
 use super::stage::{DEADLINE, Member, Stage, new_table, provisioned};
 use crate::catalog::json;
@@ -34,7 +33,7 @@ async fn a_set_quota_reaches_gac_memds_and_describe_table() {
     assert_eq!(gac.quota(table.id * 8).unwrap().version, 2);
     let described = member.becomes("orders", TableStatus::Active).await;
     assert_eq!((described.billing.read_units(), described.billing.write_units()), (250, 1));
-    let known = stage.lookup(LookupRequest { table_name: "orders".into(), ..Default::default() }).await;
+    let known = stage.lookup("orders").await;
     let known: dynamodb::table::TableDescriptor = serde_json::from_slice(&known.table.unwrap()).unwrap();
     assert_eq!(known.read_quota().rate_milli, 250_000);
     stage.stop().await;

@@ -18,12 +18,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use units::{NodeId, PartitionId, TableId, Term};
-use wire::method::{Assign, Credential, Lookup, Method, ReportNode, Tables};
+use wire::method::{Assign, Credential, LookUp, Method, ReportNode, Tables};
 use wire::proto::control::{
     AssignResponse, CredentialRequest, CredentialResponse, ListTables, NodeReport, ReplicaAssignment,
     ReplicaReport, TableAnswer, TableCommand, TableNames, table_answer::Answer, table_command::Command,
 };
-use wire::proto::routing::{LookupRequest, LookupResponse, Node};
+use wire::proto::routing::{LookupAnswer, LookupBatch, LookupEntry, LookupResult, Node};
 use wire::transport::{CallError, Connection, ConnectionConfig, Failure, Incoming, Responder, Service};
 
 use super::gac::ListeningGac;
@@ -183,15 +183,15 @@ impl Stage {
         Connection::open(&self.memds.address().to_string(), ConnectionConfig::named("test"))
     }
 
-    pub(super) async fn lookup(&self, request: LookupRequest) -> LookupResponse {
-        self.memds_connection().call::<Lookup>(&request, DEADLINE).await.unwrap()
+    /// What MemDS knows of the table of this name.
+    pub(super) async fn lookup(&self, name: &str) -> LookupAnswer {
+        let lookups = vec![LookupEntry { table_name: name.into(), ..Default::default() }];
+        let answers = self.memds_connection().call::<LookUp>(&LookupBatch { lookups }, DEADLINE).await;
+        answers.unwrap().answers.remove(0)
     }
 
     pub(super) async fn memds_forgets(&self, name: &str) {
-        let connection = self.memds_connection();
-        let request = LookupRequest { table_name: name.into(), ..Default::default() };
-        let forgotten =
-            async { while connection.call::<Lookup>(&request, DEADLINE).await.unwrap().table_exists {} };
+        let forgotten = async { while self.lookup(name).await.result() != LookupResult::NoTable {} };
         tokio::time::timeout(DEADLINE, forgotten).await.expect("MemDS is told of the removal");
     }
 

@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::method::{Lookup, Replicate};
-use crate::proto::routing::{LookupRequest, LookupResponse};
+use crate::method::{Method, Replicate};
+use crate::proto::routing::{LookupAnswer, LookupEntry};
 use crate::proto::transport::transport_client::TransportClient;
 use crate::proto::transport::{Frame, Kind, Message};
 use crate::{clock, proto};
@@ -61,14 +61,24 @@ impl Service for Echo {
     }
 }
 
-fn echo(request: &LookupRequest, bytes: usize) -> LookupResponse {
-    let mut table = request.table.to_be_bytes().to_vec();
-    table.resize(table.len() + bytes, 0);
-    LookupResponse { table: Some(table.into()), ..LookupResponse::default() }
+/// A method of these tests: one lookup, echoed.
+enum Lookup {}
+
+impl Method for Lookup {
+    const NUMBER: u32 = 10_000;
+    const NAME: &'static str = "Lookup";
+    type Request = LookupEntry;
+    type Response = LookupAnswer;
 }
 
-fn lookup(table: u64) -> LookupRequest {
-    LookupRequest { table, ..LookupRequest::default() }
+fn echo(request: &LookupEntry, bytes: usize) -> LookupAnswer {
+    let mut table = request.table.to_be_bytes().to_vec();
+    table.resize(table.len() + bytes, 0);
+    LookupAnswer { table: Some(table.into()), ..LookupAnswer::default() }
+}
+
+fn lookup(table: u64) -> LookupEntry {
+    LookupEntry { table, ..LookupEntry::default() }
 }
 
 async fn listen(address: &str) -> TcpListener {
@@ -285,7 +295,7 @@ async fn dropping_the_future_cancels_the_call_at_the_server() {
 async fn failures_panics_and_dropped_responders_answer_one_call_each() {
     let fixture = start(false).await;
     let connection = connect(&fixture);
-    let panicking = LookupRequest { table_name: "panic".to_owned(), ..LookupRequest::default() };
+    let panicking = LookupEntry { table_name: "panic".to_owned(), ..LookupEntry::default() };
     let panicked = connection.call::<Lookup>(&panicking, LONG).await;
     assert_eq!(panicked, Err(CallError::Failed(Failure::Internal)));
     assert_eq!(connection.call::<Lookup>(&lookup(2), LONG).await, Ok(echo(&lookup(2), 0)));
@@ -356,7 +366,7 @@ async fn a_server_that_answers_nothing_is_silent_until_it_answers() {
     let (_request, responder) = fixture.held.recv().await.expect("it was sent");
     let silent = connection.silent_for(clock::now()).expect("two are unanswered");
     assert!(silent >= short && silent <= clock::now().since(begun), "{silent:?}");
-    responder.answer::<Lookup>(&LookupResponse::default());
+    responder.answer::<Lookup>(&LookupAnswer::default());
     assert!(second.await.expect("it ends").is_ok());
     assert_eq!(connection.silent_for(clock::now()), None);
 }
@@ -495,7 +505,7 @@ async fn the_last_handles_drop_closes_the_stream() {
 async fn payloads_up_to_the_bound_pass_and_larger_ones_are_refused() {
     let fixture = start(false).await;
     let connection = connect(&fixture);
-    let with_key = |bytes| LookupRequest { key: Some(vec![7; bytes].into()), ..lookup(1) };
+    let with_key = |bytes| LookupEntry { key: Some(vec![7; bytes].into()), ..lookup(1) };
     assert!(connection.call::<Lookup>(&with_key(MAX_PAYLOAD_BYTES - 64), LONG).await.is_ok());
     let refused = connection.call::<Lookup>(&with_key(MAX_PAYLOAD_BYTES), LONG).await;
     assert_eq!(refused, Err(CallError::Failed(Failure::Malformed)));
