@@ -90,6 +90,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Handle
     );
     let admission = Admission::start(admission_config(&config, process), &clients);
     let store = Arc::new(ReplicatedStore::new("proxy", Zone::new(config.zone)));
+    let moved = routing.clone();
+    store.on_moved(move |route| moved.learn_moved(route));
     let nodes_followed = tokio::spawn(follow_nodes(routing.clone(), Arc::clone(&store), clients.clone()));
     let control = ControlClient::open(&config.control);
 

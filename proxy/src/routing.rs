@@ -253,6 +253,13 @@ impl Routing {
         }
     }
 
+    /// Takes in a route that came with a redirect for another partition, if it is newer than what is known.
+    pub fn learn_moved(&self, route: Route) {
+        if self.inner.learn(&Arc::new(route)) == Learned::News {
+            self.inner.metrics.learned_by_redirect.increment(1);
+        }
+    }
+
     /// After a storage node answered that it does not know the partition: a lookup that waits until a
     /// MemDS server knows better than the cache, or all have answered.
     ///
