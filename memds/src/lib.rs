@@ -7,6 +7,7 @@
 //! heard the whole catalog it says *unavailable*, never *no such table*. Servers compare what they hold all the
 //! time, so that a push that one of them missed is made good by another.
 
+mod clerk;
 mod config;
 mod inspection;
 mod inspector;

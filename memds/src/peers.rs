@@ -11,7 +11,7 @@ use units::TableId;
 use wire::clock;
 use wire::method::{Compare, FetchCatalog, PushRoutes};
 use wire::proto::routing as proto;
-use wire::transport::{CallError, Connection, ConnectionConfig};
+use wire::transport::{CallError, Connection, ConnectionConfig, Failure};
 
 use crate::peer::{Peer, Round};
 use crate::service::MemdsService;
@@ -20,6 +20,9 @@ use crate::service::MemdsService;
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Questions in one message: about 10 KB, and some milliseconds of the peer's time at most.
 const QUESTIONS: usize = 64;
+/// Entries that one message's answers should have: about 250 KB. A question may be answered with up to two
+/// thousand; so where answers are that large, the next message asks less.
+const ENTRIES: usize = 4_000;
 /// Routes that are offered to a peer in one message: about 100 KB.
 const OFFERED: usize = 2_000;
 /// Messages of one round at most: far more than two maps of ten million entries can need.
@@ -121,14 +124,17 @@ async fn compare_with(peer: &Peer, connection: &Connection, service: &MemdsServi
 async fn compare(peer: &Connection, service: &MemdsService, round: &mut Round) -> Result<(), CallError> {
     let mut walk = Comparison::new(service.routes());
     let mut offers: Vec<Route> = Vec::new();
+    let mut at_once = QUESTIONS;
     for _message in 0..MAX_MESSAGES {
-        let questions = walk.questions(QUESTIONS);
+        let questions = walk.questions(at_once);
         if questions.is_empty() {
             break;
         }
         let request = proto::CompareRequest { questions: questions.iter().map(Into::into).collect() };
         let response = peer.call::<Compare>(&request, DEADLINE).await?;
         round.bytes += (request.encoded_len() + response.encoded_len()) as u64;
+        let entries: usize = response.answers.iter().map(|answer| answer.keys.len()).sum();
+        at_once = (questions.len() * ENTRIES / entries.max(1)).clamp(1, QUESTIONS);
         let mut theirs = Vec::new();
         for (question, answer) in questions.iter().zip(response.answers) {
             let Ok(answer) = Answer::try_from(answer) else {
@@ -141,7 +147,7 @@ async fn compare(peer: &Connection, service: &MemdsService, round: &mut Round) -
             offers.extend(findings.ours);
         }
         round.repaired += theirs.len() as u64;
-        service.learn_from_peer(theirs);
+        service.learn_from_peer(theirs).await;
         if offers.len() >= OFFERED {
             offer(peer, service, &mut offers, round).await?;
         }
@@ -167,20 +173,20 @@ async fn offer(
 }
 
 /// Answers a peer.
-pub(crate) fn answer(
+pub(crate) async fn answer(
     service: &MemdsService,
     request: proto::CompareRequest,
-) -> Result<proto::CompareResponse, wire::transport::Failure> {
+) -> Result<proto::CompareResponse, Failure> {
     if request.questions.len() > QUESTIONS {
-        return Err(wire::transport::Failure::Malformed);
+        return Err(Failure::Malformed);
     }
     let routes = service.routes();
-    let answers = request
-        .questions
-        .into_iter()
-        .map(|question| Ok(routes.answer(&Question::try_from(question)?).into()))
-        .collect::<Result<_, wire::routes::Malformed>>()
-        .map_err(|_malformed| wire::transport::Failure::Malformed)?;
+    let mut answers = Vec::with_capacity(request.questions.len());
+    for question in request.questions {
+        let question = Question::try_from(question).map_err(|_malformed| Failure::Malformed)?;
+        answers.push(routes.answer(&question).into());
+        tokio::task::yield_now().await;
+    }
     Ok(proto::CompareResponse { answers })
 }
 

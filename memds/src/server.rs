@@ -12,6 +12,7 @@ use tracing::info;
 use wire::clock;
 use wire::transport::Service;
 
+use crate::clerk;
 use crate::config::Config;
 use crate::inspector::Inspector;
 use crate::peer::Peer;
@@ -91,9 +92,12 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Handle
     let listener = TcpListener::bind(config.listen).await.map_err(unusable)?;
     let address = listener.local_addr().map_err(unusable)?;
     let started = clock::now();
-    let service = Arc::new(MemdsService::new(started));
+    let (service, tasks) = MemdsService::new(started);
+    let service = Arc::new(service);
     let serving = Arc::clone(&service) as Arc<dyn Service>;
-    let task = tokio::spawn(wire::transport::serve(listener, serving, shutdown.clone()));
+    let transport = wire::transport::serve(listener, serving, shutdown.clone());
+    let clerk = clerk::run(tasks, Arc::clone(&service));
+    let task = tokio::spawn(serve(transport, clerk));
     let own = address.to_string();
     let peers: Arc<[Peer]> = config.peers.into_iter().filter(|peer| *peer != own).map(Peer::new).collect();
     let interval = Duration::from_millis(config.compare_interval_ms.max(MIN_INTERVAL_MS));
@@ -103,6 +107,17 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Handle
     info!(%address, "MemDS server listens");
     let inspector = Inspector { address, started, service, peers };
     Ok(Handle { address, inspector, task, comparing, ticking })
+}
+
+/// Serves until `transport` ends: what it drains needs the clerk.
+async fn serve(
+    transport: impl Future<Output = io::Result<()>>,
+    clerk: impl Future<Output = ()>,
+) -> io::Result<()> {
+    tokio::select! {
+        served = transport => served,
+        () = clerk => unreachable!("the service keeps the desk"),
+    }
 }
 
 /// Keeps what only time changes up to date until `shutdown`.

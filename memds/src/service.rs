@@ -1,5 +1,7 @@
-//! What a MemDS server does with each request: everything is answered at once, on the connection's task.
+//! What a MemDS server does with each request: lookups are answered at once, on the connection's task; what takes
+//! longer is left to the [clerk](crate::clerk).
 
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use routing::{NodeAddress, PartitionMap, Route};
+use tokio::sync::mpsc;
 use tracing::warn;
 use units::{TableId, Timestamp};
 use wire::clock;
@@ -14,6 +17,7 @@ use wire::method::{Compare, FetchCatalog, LookUp, Lookup, Method, Nodes, PushRou
 use wire::proto::routing as proto;
 use wire::transport::{Failure, Incoming, Responder, Service};
 
+use crate::clerk::{Desk, Task};
 use crate::lookup_rate::LookupRate;
 use crate::lookups::{self, MAX_LOOKUPS};
 use crate::metadata::{CatalogPush, Metadata, PushPosition, Pushed};
@@ -21,6 +25,9 @@ use crate::metrics::Metrics;
 use crate::peers;
 use crate::push_log::{PushArrival, PushLog};
 use crate::snapshot::{Snapshot, Table};
+
+/// Routes of a push that are taken in before lookups have their turn: about half a millisecond.
+const ROUTES_AT_ONCE: usize = 200;
 
 #[derive(Debug)]
 pub(crate) struct MemdsService {
@@ -31,17 +38,22 @@ pub(crate) struct MemdsService {
     lookups: LookupRate,
     /// Locked briefly: for a push, and to show it.
     pushes: Mutex<PushLog>,
+    desk: Desk,
 }
 
 impl MemdsService {
-    pub(crate) fn new(now: Timestamp) -> Self {
-        Self {
+    /// A service, and what its clerk is to do.
+    pub(crate) fn new(now: Timestamp) -> (Self, mpsc::Receiver<Task>) {
+        let (desk, tasks) = Desk::new();
+        let service = Self {
             metadata: Metadata::default(),
             metrics: Metrics::new(),
             filled: AtomicBool::new(false),
             lookups: LookupRate::new(now),
             pushes: Mutex::default(),
-        }
+            desk,
+        };
+        (service, tasks)
     }
 
     pub(crate) const fn lookups(&self) -> &LookupRate {
@@ -86,12 +98,30 @@ impl MemdsService {
     }
 
     /// Takes in what a comparison found at a peer.
-    pub(crate) fn learn_from_peer(&self, routes: Vec<Route>) {
+    pub(crate) async fn learn_from_peer(&self, routes: Vec<Route>) {
         if routes.is_empty() {
             return;
         }
         self.metrics.taken.increment(routes.len() as u64);
-        self.count("peer", self.metadata.push_routes(None, routes));
+        let pushed = self.take_in(None, routes.into_iter().map(Ok::<_, Infallible>)).await;
+        self.count("peer", pushed);
+    }
+
+    /// Takes routes in, a few at a time: lookups have their turn between.
+    async fn take_in<E: Display>(
+        &self,
+        mut node: Option<NodeAddress>,
+        mut routes: impl ExactSizeIterator<Item = Result<Route, E>>,
+    ) -> Pushed {
+        let mut pushed = Pushed::Known;
+        while node.is_some() || routes.len() > 0 {
+            let some = self.well_formed(routes.by_ref().take(ROUTES_AT_ONCE));
+            if self.metadata.push_routes(node.take(), some) == Pushed::News {
+                pushed = Pushed::News;
+            }
+            tokio::task::yield_now().await;
+        }
+        pushed
     }
 
     /// Takes in one page of a peer's catalog: the last table in it.
@@ -154,15 +184,15 @@ impl MemdsService {
         proto::NodesResponse { nodes: self.metadata.read().nodes().iter().map(Into::into).collect() }
     }
 
-    fn push_routes(&self, push: proto::PushRoutes) {
+    async fn push_routes(&self, push: proto::PushRoutes) {
         let node = self.well_formed(push.node.into_iter().map(NodeAddress::try_from)).pop();
         if let Some(node) = &node {
             let waited = (push.waited_us > 0).then(|| Duration::from_micros(push.waited_us));
             let arrival = PushArrival { complete: push.complete, waited, at: clock::now() };
             self.pushes.lock().note(node.node, arrival);
         }
-        let routes = self.well_formed(push.routes.into_iter().map(Route::try_from));
-        self.count("node", self.metadata.push_routes(node, routes));
+        let pushed = self.take_in(node, push.routes.into_iter().map(Route::try_from)).await;
+        self.count("node", pushed);
     }
 
     fn push_tables(&self, push: proto::PushTables) -> Result<(), Failure> {
@@ -206,25 +236,45 @@ impl MemdsService {
     }
 }
 
+impl MemdsService {
+    /// What the clerk does: a little at a time.
+    pub(crate) async fn work(&self, request: &Incoming, responder: Responder) {
+        match request.method {
+            PushRoutes::NUMBER => {
+                let Ok(push) = request.decode::<PushRoutes>() else {
+                    return responder.fail(Failure::Malformed);
+                };
+                self.push_routes(push).await;
+                responder.answer::<PushRoutes>(&proto::Acknowledged {});
+            }
+            PushTables::NUMBER => respond::<PushTables>(request, responder, |push| {
+                self.push_tables(push).map(|()| proto::Acknowledged {})
+            }),
+            Compare::NUMBER => {
+                let Ok(question) = request.decode::<Compare>() else {
+                    return responder.fail(Failure::Malformed);
+                };
+                match peers::answer(self, question).await {
+                    Ok(answer) => responder.answer::<Compare>(&answer),
+                    Err(failure) => responder.fail(failure),
+                }
+            }
+            _ => {
+                respond::<FetchCatalog>(request, responder, |request| Ok(peers::catalog_page(self, &request)))
+            }
+        }
+    }
+}
+
 impl Service for MemdsService {
     fn call(&self, request: Incoming, responder: Responder) {
         match request.method {
             LookUp::NUMBER => self.look_up(&request, responder),
             Lookup::NUMBER => respond::<Lookup>(&request, responder, |request| self.lookup(&request)),
             Nodes::NUMBER => respond::<Nodes>(&request, responder, |_| Ok(self.nodes())),
-            PushRoutes::NUMBER => respond::<PushRoutes>(&request, responder, |push| {
-                self.push_routes(push);
-                Ok(proto::Acknowledged {})
-            }),
-            PushTables::NUMBER => respond::<PushTables>(&request, responder, |push| {
-                self.push_tables(push).map(|()| proto::Acknowledged {})
-            }),
-            Compare::NUMBER => {
-                respond::<Compare>(&request, responder, |request| peers::answer(self, request));
+            PushRoutes::NUMBER | PushTables::NUMBER | Compare::NUMBER | FetchCatalog::NUMBER => {
+                self.desk.put(request, responder);
             }
-            FetchCatalog::NUMBER => respond::<FetchCatalog>(&request, responder, |request| {
-                Ok(peers::catalog_page(self, &request))
-            }),
             _ => responder.fail(Failure::UnknownMethod),
         }
     }

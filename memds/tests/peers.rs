@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use memds::{Config, Handle, PeerStatus, start};
-use routing::{KeyRange, Member, MemberKind, Route, RouteVersion};
+use routing::{KeyRange, Member, MemberKind, Route, RouteEntry, RouteVersion};
 use tokio_util::sync::CancellationToken;
 use units::{NodeId, PartitionId, TableId, Term, Zone};
-use wire::method::{Lookup, Nodes, PushRoutes, PushTables};
+use wire::method::{LookUp, Nodes, PushRoutes, PushTables};
 use wire::proto::routing as proto;
-use wire::transport::{CallError, Connection, ConnectionConfig, Failure};
+use wire::transport::{CallError, Connection, ConnectionConfig};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -61,10 +61,17 @@ impl Server {
         self.connection.call::<PushRoutes>(&push, DEADLINE).await.expect("it is taken in");
     }
 
+    async fn lookup(&self, table: u64) -> Result<proto::LookupAnswer, CallError> {
+        let lookups = vec![proto::LookupEntry { table, key: Some("k".into()), ..Default::default() }];
+        let answers = self.connection.call::<LookUp>(&proto::LookupBatch { lookups }, DEADLINE).await?;
+        Ok(answers.answers.into_iter().next().expect("each lookup is answered"))
+    }
+
     async fn term(&self, table: u64) -> Result<Option<u64>, CallError> {
-        let request = proto::LookupRequest { table, key: Some("k".into()), ..Default::default() };
-        let found = self.connection.call::<Lookup>(&request, DEADLINE).await?;
-        Ok(found.route.map(|route| route.term))
+        let answer = self.lookup(table).await?;
+        let entry = answer.start.as_deref().map(|start| RouteEntry { start, value: &answer.entry });
+        let route = entry.map(|entry| entry.route(TableId::new(table)).expect("it is well-formed"));
+        Ok(route.map(|route| route.version.term.get()))
     }
 
     async fn awaits_term(&self, table: u64, term: u64) {
@@ -148,7 +155,7 @@ async fn a_peer_that_has_not_heard_the_catalog_does_not_make_a_server_ready() {
     let shutdown = CancellationToken::new();
     let ignorant = server(Vec::new(), &shutdown).await;
     let other = server(vec![ignorant.address()], &shutdown).await;
-    assert_eq!(other.term(1).await, Err(CallError::Failed(Failure::Unavailable)));
+    assert_eq!(other.lookup(1).await.map(|answer| answer.result()), Ok(proto::LookupResult::NotReady));
     assert!(!other.handle.is_ready());
     other.push_catalog(&[1]).await;
     other.becomes_ready().await;

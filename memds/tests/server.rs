@@ -5,11 +5,13 @@
 use std::time::Duration;
 
 use memds::{Config, Handle};
+use routing::RouteEntry;
 use tokio_util::sync::CancellationToken;
-use wire::method::{LookUp, Lookup, Nodes, PushRoutes, PushTables};
+use units::TableId;
+use wire::method::{LookUp, Nodes, PushRoutes, PushTables};
 use wire::proto::routing::{
-    LookupAnswers, LookupBatch, LookupEntry, LookupRequest, LookupResponse, LookupResult, Member, Node,
-    NodesRequest, PushRoutes as RoutesPush, PushTables as TablesPush, Route,
+    LookupAnswer, LookupAnswers, LookupBatch, LookupEntry, LookupResult, Member, Node, NodesRequest,
+    PushRoutes as RoutesPush, PushTables as TablesPush, Route,
 };
 use wire::transport::{CallError, Connection, ConnectionConfig, Failure};
 
@@ -21,12 +23,13 @@ async fn a_lookup_finds_the_partition_that_holds_the_key() {
     server.push_tables(vec![descriptor(7, "orders", 3)], 1).await;
     server.push_routes(vec![route(1, b"", Some(b"m"), 1), route(2, b"m", None, 1)]).await;
 
-    let low = server.lookup(&by_name("orders", b"a")).await.unwrap();
-    let high = server.lookup(&by_name("orders", b"m")).await.unwrap();
-    let first = server.lookup(&by_name("orders", b"")).await.unwrap();
+    let low = server.lookup(by_name("orders", b"a")).await;
+    let high = server.lookup(by_name("orders", b"m")).await;
+    let first = server.lookup(by_name("orders", b"")).await;
 
-    assert_eq!((low.route.unwrap().partition, high.route.unwrap().partition), (1, 2));
-    assert_eq!(first.route.unwrap().partition, 1, "a scan starts at the empty key");
+    let partition = |answer| routed(answer).unwrap().partition.get();
+    assert_eq!((partition(&low), partition(&high)), (1, 2));
+    assert_eq!(partition(&first), 1, "a scan starts at the empty key");
     assert!(low.table.is_some());
     server.stop().await;
 }
@@ -36,10 +39,10 @@ async fn the_descriptor_comes_back_only_if_it_is_newer_than_known() {
     let server = Server::start().await;
     server.push_tables(vec![descriptor(7, "orders", 3)], 1).await;
 
-    let known = |version| LookupRequest { table: 7, known_table_version: version, ..Default::default() };
+    let known = |version| LookupEntry { table: 7, known_table_version: version, ..Default::default() };
 
-    assert!(server.lookup(&known(2)).await.unwrap().table.is_some());
-    assert!(server.lookup(&known(3)).await.unwrap().table.is_none());
+    assert!(server.lookup(known(2)).await.table.is_some());
+    assert!(server.lookup(known(3)).await.table.is_none());
     server.stop().await;
 }
 
@@ -47,12 +50,12 @@ async fn the_descriptor_comes_back_only_if_it_is_newer_than_known() {
 async fn a_server_that_has_just_started_denies_no_table() {
     let server = Server::start().await;
     assert!(!server.handle.is_ready());
-    assert_eq!(server.lookup(&by_name("orders", b"a")).await, Err(CallError::Failed(Failure::Unavailable)));
+    assert_eq!(server.lookup(by_name("orders", b"a")).await.result(), LookupResult::NotReady);
 
     server.push_tables(vec![], 1).await;
 
     assert!(server.handle.is_ready());
-    assert!(!server.lookup(&by_name("orders", b"a")).await.unwrap().table_exists);
+    assert_eq!(server.lookup(by_name("orders", b"a")).await.result(), LookupResult::NoTable);
     server.stop().await;
 }
 
@@ -63,7 +66,8 @@ async fn an_older_route_never_comes_back() {
     server.push_routes(vec![route(1, b"", None, 5)]).await;
     server.push_routes(vec![route(1, b"", None, 4)]).await;
 
-    assert_eq!(server.lookup(&by_name("orders", b"a")).await.unwrap().route.unwrap().term, 5);
+    let answer = server.lookup(by_name("orders", b"a")).await;
+    assert_eq!(routed(&answer).unwrap().version.term.get(), 5);
     server.stop().await;
 }
 
@@ -87,8 +91,8 @@ async fn a_malformed_route_is_left_out_and_the_rest_taken() {
 
     server.push_routes(vec![leaderless, route(2, b"m", None, 1)]).await;
 
-    assert!(server.lookup(&by_name("orders", b"a")).await.unwrap().route.is_none());
-    assert!(server.lookup(&by_name("orders", b"z")).await.unwrap().route.is_some());
+    assert!(routed(&server.lookup(by_name("orders", b"a")).await).is_none());
+    assert!(routed(&server.lookup(by_name("orders", b"z")).await).is_some());
     server.stop().await;
 }
 
@@ -120,6 +124,36 @@ async fn a_batch_beyond_its_bound_is_malformed() {
 }
 
 #[tokio::test]
+async fn lookups_are_answered_while_a_large_push_is_taken_in() {
+    let server = Server::start().await;
+    server.push_tables(vec![descriptor(7, "orders", 3)], 1).await;
+    let start = |partition: u64| bytes::Bytes::copy_from_slice(&partition.to_be_bytes());
+    let part = |partition| Route {
+        start: start(partition),
+        end: Some(start(partition + 1)),
+        ..route(partition, b"", None, 1)
+    };
+    let push = server.push_routes((1..=4_000).map(part).collect());
+    let mut lookups = 0;
+    let looking_up = async {
+        loop {
+            server.lookup(by_name("orders", b"a")).await;
+            lookups += 1;
+        }
+    };
+
+    // One thread serves, pushes and asks.
+    tokio::select! {
+        () = push => {}
+        () = looking_up => {}
+    }
+
+    assert!(lookups >= 3, "{lookups} lookups while 4000 routes were taken in");
+    assert_eq!(server.handle.inspector().status().routes, 4_000);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn an_inspector_shows_what_was_pushed_and_served_and_outlives_the_server() {
     let server = Server::start().await;
     server.push_tables(vec![descriptor(7, "orders", 3)], 5).await;
@@ -128,7 +162,7 @@ async fn an_inspector_shows_what_was_pushed_and_served_and_outlives_the_server()
     let node = Some(Node { id: 1, zone: 0, address: "127.0.0.1:1".into(), incarnation: 1 });
     let changes = RoutesPush { node, waited_us: 20_000, ..Default::default() };
     server.connection.call::<PushRoutes>(&changes, DEADLINE).await.unwrap();
-    server.lookup(&by_name("orders", b"a")).await.unwrap();
+    server.lookup(by_name("orders", b"a")).await;
     let inspector = server.handle.inspector();
     server.stop().await;
 
@@ -164,8 +198,8 @@ impl Server {
         Self { handle, connection, shutdown }
     }
 
-    async fn lookup(&self, request: &LookupRequest) -> Result<LookupResponse, CallError> {
-        self.connection.call::<Lookup>(request, DEADLINE).await
+    async fn lookup(&self, lookup: LookupEntry) -> LookupAnswer {
+        self.look_up(vec![lookup]).await.unwrap().answers.remove(0)
     }
 
     async fn look_up(&self, lookups: Vec<LookupEntry>) -> Result<LookupAnswers, CallError> {
@@ -195,8 +229,14 @@ impl Server {
     }
 }
 
-fn by_name(name: &str, key: &'static [u8]) -> LookupRequest {
-    LookupRequest { table_name: name.into(), key: Some(key.into()), ..Default::default() }
+/// The route in the answer.
+fn routed(answer: &LookupAnswer) -> Option<routing::Route> {
+    let entry = RouteEntry { start: answer.start.as_deref()?, value: &answer.entry };
+    entry.route(TableId::new(answer.table_id))
+}
+
+fn by_name(name: &str, key: &'static [u8]) -> LookupEntry {
+    LookupEntry { table_name: name.into(), key: Some(key.into()), ..Default::default() }
 }
 
 /// The part of a descriptor that MemDS reads; the rest is the proxies'.
