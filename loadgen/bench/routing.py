@@ -2,7 +2,7 @@
 """The metadata tier with real processes: the runs behind docs/metadata/measured.md.
 
     cargo build --profile measured -p weir && cargo build --profile measured -p loadgen --example open_loop
-    target/e2e-venv/bin/python loadgen/bench/routing.py [SCENARIO ...] [--seconds 15] [--rate N]
+    target/e2e-venv/bin/python loadgen/bench/routing.py [SCENARIO ...] [--seconds 15] [--capacity N]
 
 Each scenario starts a `weir cluster` in a folder of its own, drives it in an open loop with constant arrivals,
 and prints what was measured beside what must be reached; series and plots go to docs/metadata. Everything runs
@@ -50,7 +50,8 @@ def arguments():
     usual = Settings()
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="which; all unless given")
     parser.add_argument("--seconds", type=int, default=usual.seconds, help="length of each phase (15)")
-    parser.add_argument("--rate", type=float, help="requests per second; default: a share of the capacity, sought first")
+    parser.add_argument("--rate", type=float, help="requests per second; default: a share of the capacity")
+    parser.add_argument("--capacity", type=float, help="requests per second that this machine does; default: sought")
     parser.add_argument("--writes", type=float, default=usual.writes, help="share of writes (0.1)")
     parser.add_argument("--rounds", type=int, default=usual.rounds, help="flushes in `cold` (5)")
     parser.add_argument("--out", type=Path, default=usual.out, help="where series and plots go (docs/metadata)")

@@ -27,9 +27,11 @@ class Settings:
 
     # Of each phase.
     seconds: int = 15
-    # Requests per second; none: a share of the capacity, which is sought.
+    # Requests per second; none: a share of the capacity.
     rate: float | None = None
-    # Their share.
+    # Requests per second that the machine does; none: it is sought where a share of it is wanted.
+    capacity: float | None = None
+    # Their share of the requests.
     writes: float = 0.1
     # Flushes in `cold`.
     rounds: int = 5
@@ -139,12 +141,16 @@ def warm_up(settings, names, where, rate=400, seconds=6):
 
 
 def share_of_capacity(settings, names, where, share, **kind):
-    """--rate, or so much of what this machine does."""
+    """--rate, or so much of what this machine does: what --capacity says or the first scenario finds."""
     if settings.rate:
         return settings.rate
-    found = capacity(settings, names, where, **kind)
-    print(f"       capacity {found:.0f}/s; the load is {share:.0%} of it: {found * share:.0f}/s", flush=True)
-    return found * share
+    if not settings.capacity:
+        settings.capacity = capacity(settings, names, where, **kind)
+        # What the last overload left behind is worked off.
+        time.sleep(3)
+    print(f"       capacity {settings.capacity:.0f}/s; the load is {share:.0%} of it: {settings.capacity * share:.0f}/s",
+          flush=True)
+    return settings.capacity * share
 
 
 def capacity(settings, names, where, **kind):
