@@ -129,8 +129,8 @@ def test_all_leaderships_of_a_node_move_within_a_second_and_no_request_fails(clu
     assert after[1] == 0 and sum(after.values()) == count, after
     # Both others took their part.
     assert min(after[2] - before[2], after[3] - before[3]) >= before[1] // 3, (before, after)
-    # Each proxy is told of each at most once, and once more for what it had under way.
-    assert redirects <= 2 * 2 * before[1]
+    # A redirect tells a proxy of other moves, too: both proxies together need fewer than there were.
+    assert redirects <= before[1]
     clients.check_all_is_there(cluster.client())
 
 
