@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 use units::{TableId, Timestamp};
 use wire::clock;
-use wire::method::{Compare, FetchCatalog, LookUp, Lookup, Method, Nodes, PushRoutes, PushTables};
+use wire::method::{Compare, FetchCatalog, LookUp, Method, Nodes, PushRoutes, PushTables};
 use wire::proto::routing as proto;
 use wire::transport::{Failure, Incoming, Responder, Service};
 
@@ -139,35 +139,6 @@ impl MemdsService {
         last
     }
 
-    fn lookup(&self, request: &proto::LookupRequest) -> Result<proto::LookupResponse, Failure> {
-        self.lookups.served(1);
-        let now = self.metadata.read();
-        let table = match request.table {
-            0 => now.by_name(&request.table_name),
-            number => now.by_number(TableId::new(number)),
-        };
-        let Some(table) = table else {
-            // A server that has just started must not say that a table does not exist.
-            if !now.catalog_is_whole() {
-                self.metrics.not_ready.increment(1);
-                return Err(Failure::Unavailable);
-            }
-            self.metrics.no_table.increment(1);
-            return Ok(proto::LookupResponse::default());
-        };
-        let route = request.key.as_ref().and_then(|key| now.route(table.id, key));
-        if route.is_some() || request.key.is_none() {
-            self.metrics.found.increment(1);
-        } else {
-            self.metrics.no_route.increment(1);
-        }
-        Ok(proto::LookupResponse {
-            table: (table.version > request.known_table_version).then(|| table.json.clone()),
-            table_exists: true,
-            route: route.map(|route| (&route).into()),
-        })
-    }
-
     /// Answers a batch; its answers are written as they go out.
     fn look_up(&self, request: &Incoming, responder: Responder) {
         let Ok(batch) = request.decode::<LookUp>() else { return responder.fail(Failure::Malformed) };
@@ -270,7 +241,6 @@ impl Service for MemdsService {
     fn call(&self, request: Incoming, responder: Responder) {
         match request.method {
             LookUp::NUMBER => self.look_up(&request, responder),
-            Lookup::NUMBER => respond::<Lookup>(&request, responder, |request| self.lookup(&request)),
             Nodes::NUMBER => respond::<Nodes>(&request, responder, |_| Ok(self.nodes())),
             PushRoutes::NUMBER | PushTables::NUMBER | Compare::NUMBER | FetchCatalog::NUMBER => {
                 self.desk.put(request, responder);

@@ -79,11 +79,6 @@ impl Snapshot {
         self.catalog.tables.get(self.catalog.names.get(name)?)
     }
 
-    /// The route of the partition of `table` that holds `key`.
-    pub(crate) fn route(&self, table: TableId, key: &[u8]) -> Option<Route> {
-        self.routes.holder(table, key)
-    }
-
     pub(crate) const fn routes(&self) -> &PartitionMap {
         &self.routes
     }

@@ -60,8 +60,7 @@ methods! {
     /// Control plane → storage node: host or drop replicas.
     Assign = 3: control::AssignRequest => control::AssignResponse;
 
-    /// Proxy → MemDS.
-    Lookup = 10: routing::LookupRequest => routing::LookupResponse;
+    // 10 was a lookup alone.
     /// Proxy → MemDS: where the storage nodes listen.
     Nodes = 11: routing::NodesRequest => routing::NodesResponse;
     /// Storage node → MemDS.

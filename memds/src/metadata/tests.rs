@@ -14,8 +14,8 @@ fn a_table_that_the_whole_catalog_lacks_is_gone_with_its_routes() {
     assert_eq!(metadata.push_catalog(push(1, 2, vec![table(2, "b", 1)], true)), Pushed::News);
 
     let now = metadata.read();
-    assert!(now.by_name("a").is_none() && now.route(TableId::new(1), b"k").is_none());
-    assert!(now.by_name("b").is_some() && now.route(TableId::new(2), b"k").is_some());
+    assert!(now.by_name("a").is_none() && now.routes().holder(TableId::new(1), b"k").is_none());
+    assert!(now.by_name("b").is_some() && now.routes().holder(TableId::new(2), b"k").is_some());
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_node_that_lists_nothing_removes_nothing() {
     let metadata = Metadata::default();
     metadata.push_routes(Some(node(1, 1)), vec![route(1, 1, 1, 1)]);
     assert_eq!(metadata.push_routes(Some(node(1, 2)), vec![]), Pushed::News);
-    assert!(metadata.read().route(TableId::new(1), b"k").is_some());
+    assert!(metadata.read().routes().holder(TableId::new(1), b"k").is_some());
 }
 
 #[test]
