@@ -4,6 +4,9 @@
 //! several streams, some at a time on each. Printed: lookups divided by the CPU time that the server's process
 //! took (all its threads, with the kernel's part), and the rate by the clock, which the clients' core bounds.
 //!
+//! The last line is of proxies that know nothing: each lookup names the table and gives the request's attributes,
+//! of which the server makes the key; the answer has the descriptor, too.
+//!
 //! `cargo run --profile measured -p memds --example lookups [-- SECONDS [BATCH…]]`, on Linux with `taskset`.
 
 use std::io::{BufRead, BufReader, Read};
@@ -12,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use dynamodb::item_builder::ItemBuilder;
 use tokio_util::sync::CancellationToken;
 use wire::clock;
 use wire::method::{LookUp, PushRoutes, PushTables};
@@ -32,6 +36,9 @@ const UNANSWERED: u64 = 4;
 /// Batches that each client has ready, of keys drawn evenly.
 const READY: u64 = 64;
 const USUAL_BATCHES: [u64; 4] = [1, 16, 64, 256];
+const COLD_BATCH: u64 = 64;
+/// What MemDS does not read of a descriptor.
+const OTHER_DESCRIPTOR_BYTES: usize = 500;
 const USUAL_SECONDS: u64 = 5;
 const WARM_UP: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -132,8 +139,9 @@ async fn measure(server: &Server, seconds: Duration, batches: &[u64]) {
         TABLES * PARTITIONS,
         clock::now().since(begun).as_secs_f64()
     );
-    println!("{:>6} {:>22} {:>20} {:>16}", "batch", "lookups/s and core", "ns of CPU each", "lookups/s");
-    for batch in batches {
+    println!("{:>12} {:>22} {:>20} {:>16}", "batch", "lookups/s and core", "ns of CPU each", "lookups/s");
+    let known = batches.iter().map(|batch| (*batch, Knows::Table));
+    for (batch, knows) in known.chain([(COLD_BATCH, Knows::Nothing)]) {
         let served = Arc::new(AtomicU64::new(0));
         let stop = Arc::new(AtomicBool::new(false));
         let clients: Vec<_> = connections
@@ -141,7 +149,8 @@ async fn measure(server: &Server, seconds: Duration, batches: &[u64]) {
             .flat_map(|connection| (0..UNANSWERED).map(move |_| connection.clone()))
             .zip(1..)
             .map(|(connection, seed)| {
-                tokio::spawn(ask(connection, *batch, seed, Arc::clone(&served), Arc::clone(&stop)))
+                let lookups = Lookups { size: batch, knows, numbers: Numbers::from_seed(seed) };
+                tokio::spawn(ask(connection, lookups, Arc::clone(&served), Arc::clone(&stop)))
             })
             .collect();
         tokio::time::sleep(WARM_UP).await;
@@ -155,34 +164,74 @@ async fn measure(server: &Server, seconds: Duration, batches: &[u64]) {
             client.await.expect("a client ends");
         }
         let (per_core, each, rate) = (lookups / cpu, cpu / lookups * 1e9, lookups / wall);
-        println!("{batch:>6} {per_core:>22.0} {each:>20.0} {rate:>16.0}");
+        let batch = if knows == Knows::Nothing { format!("{batch} cold") } else { batch.to_string() };
+        println!("{batch:>12} {per_core:>22.0} {each:>20.0} {rate:>16.0}");
     }
 }
 
+/// What an asker knows of the table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Knows {
+    Table,
+    Nothing,
+}
+
+/// What one client asks.
+struct Lookups {
+    size: u64,
+    knows: Knows,
+    numbers: Numbers,
+}
+
 /// Sends one batch after the other.
-async fn ask(connection: Connection, size: u64, seed: u64, served: Arc<AtomicU64>, stop: Arc<AtomicBool>) {
-    let mut numbers = Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let mut batch = || proto::LookupBatch { lookups: (0..size).map(|_| lookup(&mut numbers)).collect() };
-    let ready: Vec<_> = (0..READY).map(|_| batch()).collect();
+async fn ask(connection: Connection, mut lookups: Lookups, served: Arc<AtomicU64>, stop: Arc<AtomicBool>) {
+    let ready: Vec<_> = (0..READY).map(|_| lookups.batch()).collect();
     for batch in ready.iter().cycle() {
         if stop.load(Ordering::Relaxed) {
             return;
         }
         let answers = connection.call::<LookUp>(batch, DEADLINE).await.expect("it answers").answers;
-        assert!(answers.len() as u64 == size && answers.iter().all(|answer| answer.start.is_some()));
-        served.fetch_add(size, Ordering::Relaxed);
+        let complete = answers.iter().all(|answer| {
+            answer.start.is_some() && answer.table.is_some() == (lookups.knows == Knows::Nothing)
+        });
+        assert!(complete && answers.len() as u64 == lookups.size);
+        served.fetch_add(lookups.size, Ordering::Relaxed);
     }
 }
 
-fn lookup(numbers: &mut Numbers) -> proto::LookupEntry {
-    // A key as `dynamodb::key` makes it: a hash, and a partition key of some bytes.
-    let mut key = [numbers.next().to_be_bytes(), numbers.next().to_be_bytes()].concat();
-    key.extend_from_slice(b"\0\x0ccustomer-123");
-    proto::LookupEntry {
-        table: 1 + numbers.next() % TABLES,
-        known_table_version: 1,
-        key: Some(key.into()),
-        ..Default::default()
+impl Lookups {
+    fn batch(&mut self) -> proto::LookupBatch {
+        proto::LookupBatch { lookups: (0..self.size).map(|_| self.lookup()).collect() }
+    }
+
+    fn lookup(&mut self) -> proto::LookupEntry {
+        let table = 1 + self.numbers.next() % TABLES;
+        match self.knows {
+            Knows::Table => {
+                // A key as `dynamodb::key` makes it: a hash, and a partition key of some bytes.
+                let mut key = [self.numbers.next().to_be_bytes(), self.numbers.next().to_be_bytes()].concat();
+                key.extend_from_slice(b"\0\x0ccustomer-123");
+                proto::LookupEntry {
+                    table,
+                    known_table_version: 1,
+                    key: Some(key.into()),
+                    ..Default::default()
+                }
+            }
+            Knows::Nothing => {
+                let mut item = ItemBuilder::new();
+                for name in ["id", "order"] {
+                    item.name(name).expect("a short name");
+                    item.string(&format!("customer-{}", self.numbers.next()));
+                }
+                let item = item.finish().expect("two names");
+                proto::LookupEntry {
+                    table_name: format!("table-{table}"),
+                    attributes: Some(item.0),
+                    ..Default::default()
+                }
+            }
+        }
     }
 }
 
@@ -190,6 +239,10 @@ fn lookup(numbers: &mut Numbers) -> proto::LookupEntry {
 struct Numbers(u64);
 
 impl Numbers {
+    const fn from_seed(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -200,8 +253,11 @@ impl Numbers {
 
 async fn fill(connection: &Connection) {
     let tables = (1..=TABLES).map(|number| {
-        let key = r#"{"partition":{"name":"id","kind":"S"}}"#;
-        format!(r#"{{"id":{number},"name":"table-{number}","version":1,"keys":{key},"hash_seed":1}}"#).into()
+        // With what a usual descriptor has besides, about as long.
+        let key = r#"{"partition":{"name":"id","kind":"S"},"sort":{"name":"order","kind":"S"}}"#;
+        let rest = "x".repeat(OTHER_DESCRIPTOR_BYTES);
+        let head = format!(r#""id":{number},"name":"table-{number}","version":1,"hash_seed":1"#);
+        format!(r#"{{{head},"keys":{key},"rest":"{rest}"}}"#).into()
     });
     let push = proto::PushTables { tables: tables.collect(), complete: true, term: 1, ..Default::default() };
     connection.call::<PushTables>(&push, DEADLINE).await.expect("the catalog is taken in");
