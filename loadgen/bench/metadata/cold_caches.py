@@ -103,7 +103,7 @@ def judge_lookups(done, watch, events, schedule, rate):
     when, most = worst(first, schedule.end)
     check("cold", "worst 1 s from the first event on / warm mean",
           f"{most / mean:.3f} ({most:.0f}/{mean:.0f}, until {when - done.began:.1f} s)", "<= 1.05", most <= 1.05 * mean)
-    check("cold", "slowest reading of the counters, ms", figure(watch.slowest * 1000, 1), "(shown)", True)
+    check("cold", "readings of the counters left out: they took over 40 ms", f"{len(watch.uncertain)}", "(shown)", True)
 
 
 def judge_latency(done, events, schedule, before, after):

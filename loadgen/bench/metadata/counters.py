@@ -97,12 +97,15 @@ class Watch:
     """Reads one counter of several processes by a steady clock; each reading has its own exact time."""
 
     EVERY = 0.25
+    # When a reading that took longer was made is not known well enough for a window of 1 s.
+    CERTAIN = 0.04
 
     def __init__(self, addresses, counter="weir_memds_lookups_total"):
         self.pattern = re.compile(rf"^{counter}(?:\{{[^}}]*\}})? (\S+)$", re.MULTILINE)
         # By process: (time, value); a value of None: it did not answer.
         self.points = {name: [] for name in addresses}
-        self.slowest = 0.0
+        # Times of readings that are good for a plot only.
+        self.uncertain = set()
         self.ending = threading.Event()
         self.base = time.monotonic()
         self.threads = [threading.Thread(target=self._run, args=item, daemon=True) for item in addresses.items()]
@@ -128,8 +131,10 @@ class Watch:
                 connection.close()
             return None, (asked, None)
         answered = time.monotonic()
-        self.slowest = max(self.slowest, answered - asked)
-        return connection, ((asked + answered) / 2, sum(map(float, self.pattern.findall(text))))
+        when = (asked + answered) / 2
+        if answered - asked > self.CERTAIN:
+            self.uncertain.add(when)
+        return connection, (when, sum(map(float, self.pattern.findall(text))))
 
     def note(self, name, when, value):
         """A reading that is known without asking, such as 0 at a process's start."""
@@ -154,7 +159,7 @@ class Watch:
 
     def windows(self, name, start, end, length=1.0):
         """Every window of about `length` between two readings: (its end, gained per second in it)."""
-        inside = [(t, v) for t, v in self.points[name] if start <= t <= end]
+        inside = [(t, v) for t, v in self.points[name] if start <= t <= end and t not in self.uncertain]
         found, first = [], 0
         for last, (t1, v1) in enumerate(inside):
             while first < last and inside[first][0] < t1 - length - self.EVERY / 2:

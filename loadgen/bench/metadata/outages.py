@@ -121,7 +121,7 @@ def judge_requests(done, ends):
 
 
 def judge_returns(done, watch, faults, calm, end):
-    """No 1 s window since a server's return is above its calm mean; returns the larger of those means."""
+    """No 1 s window since a server's return is above 1.05 x its calm mean; returns the larger of those means."""
     means = {name: watch.mean(name, *(done.began + second for second in calm)) for name in watch.points}
     for name, at, what in faults.returns:
         until = min([when for when, event in faults.events if when > at + 1 and name in event],
