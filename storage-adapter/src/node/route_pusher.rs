@@ -14,9 +14,8 @@ use super::hosted::Hosted;
 use super::shared::Shared;
 use crate::wire_form;
 
-/// How often everything is pushed, on average: what a server that lost a push learns late, at most half as
-/// much again. The interval is drawn anew each time, so that nodes that started together do not push
-/// together.
+/// Everything is pushed at least so often: what a server that lost a push learns late, at most. The interval
+/// is drawn anew each time, from half of this on, so that nodes that started together do not push together.
 const EVERYTHING: Duration = Duration::from_secs(5);
 /// Changes of this long go together: a node that takes a thousand leaderships pushes a few times.
 const GATHER: Duration = Duration::from_millis(10);
@@ -40,7 +39,7 @@ pub(super) async fn run(shared: Arc<Shared>, address: String, memds: String) {
         let push = pusher.push(newest, whole);
         let Some(arrived) = shared.stopping.run_until_cancelled(push).await else { return };
         if whole && arrived {
-            next_whole = wire::clock::now() + some_time_around(EVERYTHING);
+            next_whole = wire::clock::now() + at_most(EVERYTHING);
         }
         let pause = if arrived { next_whole.since(wire::clock::now()) } else { AGAIN_AFTER };
         tokio::select! {
@@ -101,8 +100,8 @@ impl Pusher {
     }
 }
 
-/// Between half of `usual` and half as much again. A system without randomness gives no spread.
-fn some_time_around(usual: Duration) -> Duration {
+/// Between half of `longest` and all of it. A system without randomness gives no spread.
+fn at_most(longest: Duration) -> Duration {
     let drawn = rand::rngs::OsRng.try_next_u32().unwrap_or(u32::MAX / 2);
-    usual / 2 + usual.mul_f64(f64::from(drawn) / f64::from(u32::MAX))
+    (longest / 2).mul_f64(1.0 + f64::from(drawn) / f64::from(u32::MAX))
 }
