@@ -62,7 +62,7 @@ def cold(settings):
         mean = warm_mean(done, watch, schedule) / len(watch.points)
         Series(done, int(schedule.end), watch, [(begin, what) for begin, _, what in events]).write(
             settings, "cold", f"Route caches lost at 70 % of capacity ({rate:.0f} requests/s)",
-            [("a server's warm mean", mean), ("1.05 x", mean * 1.05)])
+            [("warm mean", mean), ("1.05 x warm mean", mean * 1.05)])
 
 
 def carry_out(cluster, schedule, done, fresh):

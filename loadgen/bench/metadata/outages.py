@@ -96,7 +96,7 @@ def outage(settings):
         most = judge_returns(done, watch, faults, ends["calm"], at)
         Series(done, at, watch, [(when - done.began, what) for when, what in faults.events]).write(
             settings, "outage", f"MemDS servers killed, frozen, slow, both away ({rate:.0f} requests/s)",
-            [("1.05 x a server's calm mean", most * 1.05)])
+            [("1.05 x calm mean", most * 1.05)])
 
 
 def judge_requests(done, ends):
