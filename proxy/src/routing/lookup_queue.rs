@@ -15,24 +15,27 @@ pub(super) const MAX_QUEUED: usize = 8192;
 pub(super) const MAX_UNANSWERED: usize = 4;
 /// How long background lookups wait for others to share their message: one is sent this long after the one
 /// before, or after the first lookup when there was none to be sent.
-pub(super) const LINGER: Duration = Duration::from_millis(2);
-
-/// How old a background lookup may become while its server is silent. What is younger when the server comes back
-/// comes on top of its usual load: 2 % of a second's lookups, where the usual patience would be 10 %.
-const SILENT_LIFE: Duration = Duration::from_millis(20);
+pub(super) const LINGER: Duration = Duration::from_millis(4);
 
 /// How old a lookup may become, in the queue and on its way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     /// A background lookup that is older is not sent: a server that comes back finds no backlog.
     pub(super) background: Duration,
+    /// The same while the server is silent. What is younger when it comes back comes on top of its usual load:
+    /// 2 % of a second's lookups, where the usual patience would be 10 %.
+    pub(super) silent: Duration,
     /// One round of a lookup that is waited for.
     pub(super) waited: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { background: Duration::from_millis(100), waited: Duration::from_millis(250) }
+        Self {
+            background: Duration::from_millis(100),
+            silent: Duration::from_millis(20),
+            waited: Duration::from_millis(250),
+        }
     }
 }
 
@@ -155,7 +158,7 @@ impl<L> LookupQueue<L> {
     }
 
     fn background_life(&self) -> Duration {
-        if self.silent { self.patience.background.min(SILENT_LIFE) } else { self.patience.background }
+        if self.silent { self.patience.silent } else { self.patience.background }
     }
 
     fn len(&self) -> usize {

@@ -248,7 +248,7 @@ impl Stage {
 
     fn routing_over(&self, memds: Vec<String>, cached_routes: usize) -> Routing {
         // A busy machine must not make lookups expire: these tests count them.
-        let patience = Patience { background: DEADLINE, waited: DEADLINE };
+        let patience = Patience { background: DEADLINE, silent: DEADLINE, waited: DEADLINE };
         let config = RoutingConfig { memds, cached_routes, warm_routes_bytes: 1 << 20 };
         Routing::open_with(&config, patience, self.shutdown.clone())
     }

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 const BACKGROUND_LIFE: Duration = ms(100);
+const SILENT_LIFE: Duration = ms(20);
 const WAITED_LIFE: Duration = ms(250);
 const START: Timestamp = Timestamp::from_nanos(3_600_000_000_000);
 
