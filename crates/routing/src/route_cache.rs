@@ -94,8 +94,11 @@ const FREED: usize = 64;
 /// allocator's rounding of four allocations.
 const HOT_OVERHEAD: usize = size_of::<Route>() + 16 + size_of::<Entry>() + 2 * size_of::<u64>() + 32;
 
+/// What a table with hot routes takes beside them: its list, and its place in a tree that is two thirds full.
+const TABLE_OVERHEAD: usize = 60 + (size_of::<TableId>() + size_of::<RangeList<Entry>>()) * 3 / 2;
+
 impl RouteCache {
-    /// An empty cache for this many hot routes, at about 300 bytes each, and this much memory of warm ones,
+    /// An empty cache for this many hot routes, at about 280 bytes each and 100 for each table, and this much memory of warm ones,
     /// at about 100 bytes each. Without hot routes nothing is cached at all.
     #[must_use]
     pub fn with_capacity(hot_routes: usize, warm_bytes: usize) -> Self {
@@ -352,7 +355,8 @@ impl Shard {
     /// What the cache sums up.
     fn sizes(&self) -> [usize; 5] {
         let warm = &self.warm;
-        [self.hot_routes, self.hot_bytes, warm.len(), warm.bytes(), warm.young_bytes()]
+        let hot_bytes = self.hot_bytes + self.hot.len() * TABLE_OVERHEAD;
+        [self.hot_routes, hot_bytes, warm.len(), warm.bytes(), warm.young_bytes()]
     }
 }
 

@@ -32,9 +32,9 @@ pub(crate) struct CompactRoute(Box<[u8]>);
 
 /// Bytes of a key's length.
 const LENGTH: usize = 2;
-/// What a route takes beside its bytes: 16 for its place in a tree whose nodes are two thirds full, and the
-/// allocator's rounding up, 16 at most.
-const OVERHEAD: usize = 40;
+/// What a route takes beside its bytes: 16 for its place in a tree whose nodes are half full when keys arrived
+/// in order, and have headers (40 in all), and the allocator's rounding up (16 at most).
+const OVERHEAD: usize = 56;
 
 impl CompactRoute {
     /// None: its key is longer than any storage key.
