@@ -45,9 +45,9 @@ async fn main() {
     let mut servers = Servers::start().await;
     println!("requests/s  CPU/request  without lookups  the lookups'  lookups served/request");
     for rate in RATES {
-        let alone = run(&[], rate).await;
+        let alone = run(Vec::new(), rate).await;
         let before = servers.lookups().await;
-        let asking = run(&servers.addresses, rate).await;
+        let asking = run(servers.addresses.clone(), rate).await;
         // The last batches linger for some milliseconds.
         tokio::time::sleep(DEADLINE / 50).await;
         let served = servers.lookups().await - before;
@@ -74,10 +74,14 @@ impl Run {
     }
 }
 
-/// Routes requests on cached routes at this rate.
-async fn run(memds: &[String], rate: u32) -> Run {
+/// Routes requests on cached routes at this rate, on the runtime's workers, as a proxy does.
+async fn run(memds: Vec<String>, rate: u32) -> Run {
+    tokio::spawn(route_requests(memds, rate)).await.expect("routing does not panic")
+}
+
+async fn route_requests(memds: Vec<String>, rate: u32) -> Run {
     let shutdown = CancellationToken::new();
-    let config = RoutingConfig { memds: memds.to_vec(), cached_routes: 65_536, warm_routes_bytes: 1 << 20 };
+    let config = RoutingConfig { memds: memds.clone(), cached_routes: 65_536, warm_routes_bytes: 1 << 20 };
     let routing = Routing::open(&config, shutdown.clone());
     let table = table();
     (0..PARTITIONS).for_each(|partition| routing.learn(route(partition)));
