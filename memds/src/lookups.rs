@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use dynamodb::operation::{EncodedItem, StorageKey};
-use routing::{PartitionMap, RouteEntry};
+use routing::PartitionMap;
 use units::TableId;
 use wire::lookup_answers::{LookupAnswer, LookupAnswersWriter};
 use wire::proto::routing::{LookupBatch, LookupEntry};
@@ -40,77 +40,78 @@ pub(crate) fn answer(snapshot: &Snapshot, batch: &LookupBatch) -> (Bytes, Tally)
     let mut answers = LookupAnswersWriter::with_capacity(batch.lookups.len());
     let mut tally = Tally::default();
     let mut found = Vec::new();
+    let mut wanted = Vec::with_capacity(PartitionMap::AHEAD);
     for some in batch.lookups.chunks(PartitionMap::AHEAD) {
-        read_ahead(snapshot, some);
-        for lookup in some {
+        wanted.clear();
+        wanted.extend(some.iter().map(|lookup| Wanted::by(lookup, snapshot)));
+        read_ahead(snapshot, &wanted);
+        for wanted in &wanted {
             let with_descriptor = answers.len() < MAX_DESCRIPTOR_BYTES;
-            let answer = answer_one(snapshot, lookup, with_descriptor, &mut found, &mut tally);
-            answers.push(&answer);
+            answers.push(&wanted.answer(snapshot, with_descriptor, &mut found, &mut tally));
         }
     }
     (answers.finish(), tally)
 }
 
-/// Reads ahead for the lookups that say which key: nearly all of them.
-fn read_ahead(snapshot: &Snapshot, lookups: &[LookupEntry]) {
-    let mut wanted = [(TableId::new(0), &[][..]); PartitionMap::AHEAD];
+/// Keys are made first, so that what the lookups need of the tree comes for all of them at once.
+fn read_ahead(snapshot: &Snapshot, wanted: &[Wanted<'_>]) {
+    let mut keys = [(TableId::new(0), &[][..]); PartitionMap::AHEAD];
     let mut count = 0;
-    for lookup in lookups {
-        if let Some(key) = &lookup.key {
-            wanted[count] = (TableId::new(lookup.table), key);
+    for wanted in wanted {
+        if let (Some(table), Some(key)) = (wanted.table, wanted.key.bytes()) {
+            keys[count] = (table.id, key);
             count += 1;
         }
     }
-    snapshot.routes().read_ahead(&wanted[..count]);
+    snapshot.routes().read_ahead(&keys[..count]);
 }
 
-fn answer_one<'a>(
-    snapshot: &'a Snapshot,
-    lookup: &LookupEntry,
-    with_descriptor: bool,
-    found: &'a mut Vec<u8>,
-    tally: &mut Tally,
-) -> LookupAnswer<'a> {
-    let table = match lookup.table {
-        0 => snapshot.by_name(&lookup.table_name),
-        number => snapshot.by_number(TableId::new(number)),
-    };
-    let Some(table) = table else {
-        // A server that has just started must not say that a table does not exist.
-        if !snapshot.catalog_is_whole() {
-            tally.not_ready += 1;
-            return LookupAnswer::NotReady;
-        }
-        tally.no_table += 1;
-        return LookupAnswer::NoTable;
-    };
-    let route = match key(table, lookup) {
-        Key::Given(key) => holder(snapshot, table, key, found, tally),
-        Key::Made(key) => holder(snapshot, table, &key.0, found, tally),
-        Key::Unknown => {
-            tally.no_key += 1;
-            None
-        }
-        Key::NotAsked => {
-            tally.found += 1;
-            None
-        }
-    };
-    let is_news = table.version > lookup.known_table_version && with_descriptor;
-    LookupAnswer::Found { table: table.id, descriptor: is_news.then_some(&table.json[..]), route }
+/// What a lookup is after.
+struct Wanted<'a> {
+    /// None: it is not known.
+    table: Option<&'a Table>,
+    known_version: u64,
+    key: Key<'a>,
 }
 
-fn holder<'a>(
-    snapshot: &'a Snapshot,
-    table: &Table,
-    key: &[u8],
-    found: &'a mut Vec<u8>,
-    tally: &mut Tally,
-) -> Option<RouteEntry<'a>> {
-    let route = snapshot.routes().holder_entry(table.id, key, found);
-    let outcome = if route.is_some() { &mut tally.found } else { &mut tally.no_route };
-    *outcome += 1;
-    route
+impl<'a> Wanted<'a> {
+    fn by(lookup: &'a LookupEntry, snapshot: &'a Snapshot) -> Self {
+        let table = match lookup.table {
+            0 => snapshot.by_name(&lookup.table_name),
+            number => snapshot.by_number(TableId::new(number)),
+        };
+        let key = table.map_or(Key::NotAsked, |table| Key::of(lookup, table));
+        Self { table: table.map(|table| &**table), known_version: lookup.known_table_version, key }
+    }
+
+    fn answer<'b>(
+        &self,
+        snapshot: &'b Snapshot,
+        with_descriptor: bool,
+        found: &'b mut Vec<u8>,
+        tally: &mut Tally,
+    ) -> LookupAnswer<'b>
+    where
+        'a: 'b,
+    {
+        let Some(table) = self.table else {
+            // A server that has just started must not say that a table does not exist.
+            if !snapshot.catalog_is_whole() {
+                tally.not_ready += 1;
+                return LookupAnswer::NotReady;
+            }
+            tally.no_table += 1;
+            return LookupAnswer::NoTable;
+        };
+        let route = self.key.bytes().and_then(|key| snapshot.routes().holder_entry(table.id, key, found));
+        *match (&self.key, route) {
+            (Key::NotAsked, _) | (_, Some(_)) => &mut tally.found,
+            (Key::Unknown, None) => &mut tally.no_key,
+            (Key::Given(_) | Key::Made(_), None) => &mut tally.no_route,
+        } += 1;
+        let is_news = table.version > self.known_version && with_descriptor;
+        LookupAnswer::Found { table: table.id, descriptor: is_news.then_some(&table.json[..]), route }
+    }
 }
 
 /// The key whose route is wanted.
@@ -124,17 +125,27 @@ enum Key<'a> {
     NotAsked,
 }
 
-fn key<'a>(table: &Table, lookup: &'a LookupEntry) -> Key<'a> {
-    if let Some(key) = &lookup.key {
-        return Key::Given(key);
+impl<'a> Key<'a> {
+    fn of(lookup: &'a LookupEntry, table: &Table) -> Self {
+        if let Some(key) = &lookup.key {
+            return Self::Given(key);
+        }
+        let Some(attributes) = &lookup.attributes else { return Self::NotAsked };
+        // They come from the network: `parse` lets nothing through that a view would panic on.
+        EncodedItem::parse(attributes.clone())
+            .ok()
+            .zip(table.keys.as_ref())
+            .and_then(|(attributes, keys)| keys.routing_key(attributes.view(), table.hash_seed))
+            .map_or(Self::Unknown, Self::Made)
     }
-    let Some(attributes) = &lookup.attributes else { return Key::NotAsked };
-    // They come from the network: `parse` lets nothing through that a view would panic on.
-    EncodedItem::parse(attributes.clone())
-        .ok()
-        .zip(table.keys.as_ref())
-        .and_then(|(attributes, keys)| keys.routing_key(attributes.view(), table.hash_seed))
-        .map_or(Key::Unknown, Key::Made)
+
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Given(key) => Some(key),
+            Self::Made(key) => Some(&key.0),
+            Self::Unknown | Self::NotAsked => None,
+        }
+    }
 }
 
 #[cfg(test)]
