@@ -98,8 +98,8 @@ const HOT_OVERHEAD: usize = size_of::<Route>() + 16 + size_of::<Entry>() + 2 * s
 const TABLE_OVERHEAD: usize = 60 + (size_of::<TableId>() + size_of::<RangeList<Entry>>()) * 3 / 2;
 
 impl RouteCache {
-    /// An empty cache for this many hot routes, at about 280 bytes each and 100 for each table, and this much memory of warm ones,
-    /// at about 100 bytes each. Without hot routes nothing is cached at all.
+    /// An empty cache for this many hot routes, at about 280 bytes each and 100 for each of their tables, and
+    /// this much memory of warm ones, at about 100 bytes each. Without hot routes nothing is cached at all.
     #[must_use]
     pub fn with_capacity(hot_routes: usize, warm_bytes: usize) -> Self {
         Self {

@@ -180,7 +180,7 @@ impl ReplicatedStore {
 
         let kind = ReadKind::of(operation);
         let request = wire_form::request(route.table, route.partition, operation);
-        let mut first = pin!(chosen.first.read(&request, kind, deadline));
+        let mut first = pin!(chosen.first.read(&request, (kind, began), deadline));
         let Some(second) = chosen.second else { return first.await };
         // A probed node may be slow: patience is that for the node that would have been asked.
         let patience = if chosen.is_probe { &second } else { &chosen.first }.health.patience(kind);
@@ -196,8 +196,9 @@ impl ReplicatedStore {
                 None => first.await,
             };
         }
-        let left = deadline.saturating_sub(wire::clock::now().since(began));
-        let second = pin!(second.read(&request, kind, left));
+        let now = wire::clock::now();
+        let left = deadline.saturating_sub(now.since(began));
+        let second = pin!(second.read(&request, (kind, now), left));
         let (answer, won) = match in_time {
             Some(failed) => better(failed, second.await),
             None => first_good(first, second).await,
@@ -241,14 +242,14 @@ impl Node {
         }
     }
 
-    /// An eventually consistent read. Dropped, it is cancelled at the node.
+    /// An eventually consistent read that begins now. Dropped, it is cancelled at the node.
     async fn read(
         &self,
         request: &ExecuteRequest,
-        kind: ReadKind,
+        (kind, now): (ReadKind, Timestamp),
         deadline: Duration,
     ) -> Result<Outcome, StoreError> {
-        let timing = self.health.begin(kind, wire::clock::now());
+        let timing = self.health.begin(kind, now);
         let answer = self.connection.call::<Execute>(request, deadline).await;
         let is_late =
             matches!(answer, Err(CallError::Timeout | CallError::Failed(Failure::DeadlineExceeded)));
