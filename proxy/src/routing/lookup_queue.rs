@@ -15,7 +15,7 @@ pub(super) const MAX_QUEUED: usize = 8192;
 pub(super) const MAX_UNANSWERED: usize = 4;
 /// How long background lookups wait for others to share their message: one is sent this long after the one
 /// before, or after the first lookup when there was none to be sent.
-pub(super) const LINGER: Duration = Duration::from_millis(4);
+pub(super) const LINGER: Duration = Duration::from_millis(8);
 
 /// How old a lookup may become, in the queue and on its way.
 #[derive(Clone, Copy, Debug)]
