@@ -1,7 +1,6 @@
 //! What the route cache says of its memory, beside what the allocator was asked for.
 
 use std::alloc::System;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use routing::{KeyRange, Member, MemberKind, PartitionMap, Route, RouteCache, RouteVersion};
