@@ -48,8 +48,6 @@ async fn main() {
         let alone = run(Vec::new(), rate).await;
         let before = servers.lookups().await;
         let asking = run(servers.addresses.clone(), rate).await;
-        // The last batches linger for some milliseconds.
-        tokio::time::sleep(DEADLINE / 50).await;
         let served = servers.lookups().await - before;
         println!(
             "{rate:>10}  {:>8.3} µs  {:>12.3} µs  {:>9.3} µs  {:>22.4}",
@@ -104,6 +102,8 @@ async fn route_requests(memds: Vec<String>, rate: u32) -> Run {
         }
     }
     let cpu = cpu_time(std::process::id()) - before;
+    // The last batches linger for some milliseconds.
+    tokio::time::sleep(DEADLINE / 50).await;
     shutdown.cancel();
     routing.closed().await;
     Run { requests, cpu }
