@@ -180,6 +180,11 @@ pub(crate) async fn answer(
     if request.questions.len() > QUESTIONS {
         return Err(Failure::Malformed);
     }
+    // What is being filled differs from its peer in everything: the peer would offer all that it holds, while
+    // this server asks for the same.
+    if !service.is_filled() {
+        return Err(Failure::Unavailable);
+    }
     let routes = service.routes();
     let mut answers = Vec::with_capacity(request.questions.len());
     for question in request.questions {

@@ -72,7 +72,12 @@ impl MemdsService {
 
     /// Whether it has heard the whole catalog, and been filled by a peer if there is one.
     pub(crate) fn is_ready(&self) -> bool {
-        self.filled.load(Ordering::Relaxed) && self.metadata.read().catalog_is_whole()
+        self.is_filled() && self.metadata.read().catalog_is_whole()
+    }
+
+    /// Whether it has been filled by a peer, or there was none that could.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.filled.load(Ordering::Relaxed)
     }
 
     /// A peer has given what it has, or there is none that could.
@@ -162,8 +167,10 @@ impl MemdsService {
             let arrival = PushArrival { complete: push.complete, waited, at: clock::now() };
             self.pushes.lock().note(node.node, arrival);
         }
+        // A peer that offers routes speaks for no node.
+        let from = if node.is_some() { "node" } else { "peer" };
         let pushed = self.take_in(node, push.routes.into_iter().map(Route::try_from)).await;
-        self.count("node", pushed);
+        self.count(from, pushed);
     }
 
     fn push_tables(&self, push: proto::PushTables) -> Result<(), Failure> {

@@ -35,7 +35,7 @@ pub(crate) struct MoveRequest {
     pub table: Option<u64>,
     /// Milliseconds over which they are spread.
     pub within_ms: u64,
-    /// Who.
+    /// Who; must be given.
     pub author: String,
     /// Why.
     pub reason: String,
@@ -67,6 +67,9 @@ async fn move_away(
     body: Result<Json<MoveRequest>, JsonRejection>,
 ) -> Result<Json<MoveReport>, Problem> {
     let Json(request) = body?;
+    if request.author.trim().is_empty() {
+        return Err(Problem::new(ProblemKind::Invalid, "`author` says who moves leaderships: it is logged"));
+    }
     let node = chosen(&nodes, request.from)?;
     let MoveRequest { count, to, table, within_ms, author, reason, .. } = request;
     tracing::info!(node = %node.node(), ?count, ?to, ?table, within_ms, %author, %reason,

@@ -184,9 +184,11 @@ impl NodeLeads {
 
 fn announced(from: &NodeLeads, to: Option<u64>, count: u64, within: Duration) -> String {
     let NodeLeads { node, leads, .. } = from;
+    // Not every group has a member on the node that was named.
+    let at_most = if to.is_some() { "at most " } else { "" };
     let to = to.map_or_else(|| "the members that lead least".to_owned(), |to| format!("node {to}"));
     format!(
-        "node {node} leads {}; moving {} to {to}, within {}",
+        "node {node} leads {}; moving {at_most}{} to {to}, within {}",
         figure::whole(*leads),
         figure::whole(count),
         humantime::format_duration(within)
