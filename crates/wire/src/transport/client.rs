@@ -179,10 +179,11 @@ impl Client {
 
     /// The caller no longer waits: tells the server, unless the answer is already here.
     pub(super) fn abandon(&self, id: CallId) {
-        let now = clock::now();
         let mut state = self.state.lock();
         let sender = state.calls.abandon(id).then(|| state.send_cancel(id)).flatten();
-        state.note_waiting(now);
+        if state.calls.waiting() == 0 {
+            state.silence.given_up();
+        }
         drop(state);
         self.metrics.cancellations.increment(1);
         wake(sender);
@@ -200,7 +201,10 @@ impl Client {
         let answer =
             Err(if state.phase == Phase::First { CallError::NotConnected } else { CallError::Timeout });
         state.calls.expire(now, &answer, |id, completion| ended.push((id, completion)));
-        state.note_waiting(now);
+        if !ended.is_empty() {
+            let waiting = state.calls.waiting() > 0;
+            state.silence.expired(waiting, now);
+        }
         let mut sender = None;
         for (id, _) in &ended {
             sender = state.send_cancel(*id).or(sender);
@@ -313,13 +317,6 @@ impl State {
     fn send(&mut self, message: Message) -> Option<Waker> {
         self.outbox.push(message);
         self.sender.take()
-    }
-
-    /// Calls have ended without an answer.
-    fn note_waiting(&mut self, now: Timestamp) {
-        if self.calls.waiting() == 0 {
-            self.silence.nothing_waits(now);
-        }
     }
 
     /// Bounded by the calls that were in flight, so it needs no room in the queue.

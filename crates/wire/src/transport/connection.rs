@@ -146,8 +146,9 @@ impl Connection {
     }
 
     /// How long calls have waited without any answer on the stream: in a server that works it stays near the
-    /// time of one answer. Calls that ended without one count, until an answer comes; time in which nothing
-    /// waited does not. None: nothing is unanswered.
+    /// time of one answer. Calls whose deadlines passed count, until an answer comes; those whose callers gave
+    /// them up (dropped the future) only while others wait; time in which nothing waited does not. None:
+    /// nothing is unanswered.
     #[must_use]
     pub fn silent_for(&self, now: Timestamp) -> Option<Duration> {
         self.client.silent_for(now)

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use units::Timestamp;
 
-/// Time that passed without an answer while calls waited. What ends without an answer, because its caller
-/// gave up or its deadline passed, does not end the silence: only an answer does. Time in which nothing
-/// waits does not count.
+/// Time that passed without an answer while calls waited. A deadline that passes does not end the silence:
+/// only an answer does. Time in which nothing waits does not count. A call that its caller gave up counts as
+/// long as something waits, and no longer: callers that give up early would make a server that is well, and
+/// only answers a little later, look silent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Silence {
-    /// Of earlier waits that no answer ended.
+    /// Of earlier waits that ended with a deadline, not with an answer.
     before: Duration,
     /// Since when calls wait without an answer; none: none wait.
     since: Option<Timestamp>,
@@ -27,11 +28,17 @@ impl Silence {
         *self = Self { before: Duration::ZERO, since: waiting.then_some(now) };
     }
 
-    /// The last waiting call ended without an answer.
-    pub(super) fn nothing_waits(&mut self, now: Timestamp) {
+    /// The deadlines of calls passed; `waiting`: others wait on.
+    pub(super) fn expired(&mut self, waiting: bool, now: Timestamp) {
         if let Some(since) = self.since.take() {
             self.before += now.since(since);
+            self.since = waiting.then_some(now);
         }
+    }
+
+    /// The last waiting call was given up by its caller: what it waited since the last deadline is forgotten.
+    pub(super) fn given_up(&mut self) {
+        self.since = None;
     }
 
     /// The stream is gone: another may come up to a server that is well.
@@ -75,17 +82,38 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_end_without_an_answer_add_up() {
+    fn calls_that_expire_add_up() {
         let mut silence = Silence::default();
         for begin in [0, 100, 200] {
             silence.call_began(at(begin));
-            silence.nothing_waits(at(begin + 10));
+            silence.expired(false, at(begin + 10));
         }
         assert_eq!(silence.lasts(at(1_000)), ms(30), "idle time is no silence");
         silence.call_began(at(1_000));
         assert_eq!(silence.lasts(at(1_005)), ms(35));
         silence.answered(false, at(1_006));
         assert_eq!(silence.lasts(at(1_007)), None);
+    }
+
+    #[test]
+    fn calls_that_their_callers_give_up_do_not_add_up() {
+        let mut silence = Silence::default();
+        for begin in 0..1_000 {
+            silence.call_began(at(begin * 10));
+            assert_eq!(silence.lasts(at(begin * 10 + 5)), ms(5));
+            silence.given_up();
+        }
+        assert_eq!(silence.lasts(at(20_000)), None);
+    }
+
+    #[test]
+    fn what_expired_counts_although_the_last_call_is_given_up() {
+        let mut silence = Silence::default();
+        silence.call_began(at(0));
+        silence.expired(true, at(40));
+        assert_eq!(silence.lasts(at(45)), ms(45));
+        silence.given_up();
+        assert_eq!(silence.lasts(at(60)), ms(40));
     }
 
     #[test]

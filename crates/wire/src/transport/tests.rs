@@ -371,6 +371,22 @@ async fn a_server_that_answers_nothing_is_silent_until_it_answers() {
     assert_eq!(connection.silent_for(clock::now()), None);
 }
 
+#[tokio::test]
+async fn calls_that_are_given_up_make_no_server_silent() {
+    let mut fixture = start(true).await;
+    let mut connection = connect(&fixture);
+    connection.reconnected().await;
+    for number in 0..20 {
+        let request = lookup(number);
+        let mut call = Box::pin(connection.call::<Lookup>(&request, LONG));
+        assert!(futures_util::poll!(call.as_mut()).is_pending());
+        let _held = fixture.held.recv().await.expect("it was sent");
+        assert!(connection.silent_for(clock::now()).is_some(), "while it waits");
+        drop(call);
+        assert_eq!(connection.silent_for(clock::now()), None);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_servers_callers_time_out_and_its_backlog_is_not_executed() {
     const CALLS: u64 = 200;
