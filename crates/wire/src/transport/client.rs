@@ -28,6 +28,9 @@ const FIRST_CONNECT_WAIT: Duration = Duration::from_secs(1);
 /// How often deadlines are looked at while calls wait: a call ends at most this late. Looking at a
 /// thousand slots takes about a microsecond, far less than a timer per call.
 const DEADLINE_TICK: Duration = Duration::from_millis(10);
+/// A call refused as too late that has this long left by our clock: the server takes our frames for older than
+/// they are. Less may be the ages' own inaccuracy.
+const CLEARLY_IN_TIME: Duration = Duration::from_millis(20);
 /// Payload bytes that may wait to be sent: two of the largest payloads.
 const MAX_QUEUED_BYTES: usize = 2 * MAX_PAYLOAD_BYTES;
 
@@ -63,6 +66,9 @@ struct State {
     silence: Silence,
     sender: Option<Waker>,
     deadlines_watched: bool,
+    /// Our clock lost time (a paused machine, say), so that all that we send looks old to the server: from then
+    /// on this stream's frames do not say when they were sent.
+    ages_mislead: bool,
 }
 
 /// A request to be sent.
@@ -83,6 +89,7 @@ impl Client {
             silence: Silence::default(),
             sender: None,
             deadlines_watched: false,
+            ages_mislead: false,
         };
         let client = Self {
             address: address.to_owned(),
@@ -221,6 +228,7 @@ impl Client {
     pub(super) fn came_up(&self) {
         let mut state = self.state.lock();
         state.phase = Phase::Up;
+        state.ages_mislead = false;
         // What waited for the stream did not wait for an answer.
         let waiting = state.calls.waiting() > 0;
         state.silence.answered(waiting, clock::now());
@@ -289,11 +297,15 @@ impl Client {
             match message.kind() {
                 Kind::Response => {
                     answered = true;
+                    let id = CallId(message.id);
                     let answer = match message.status {
                         0 => Ok(message.payload),
                         status => Err(CallError::Failed(Failure::from_status(status))),
                     };
-                    completions.extend(state.calls.complete(CallId(message.id), answer));
+                    if answer == Err(CallError::Failed(Failure::DeadlineExceeded)) {
+                        state.note_too_late(id, now, &self.address);
+                    }
+                    completions.extend(state.calls.complete(id, answer));
                 }
                 Kind::Leaving => leaving = true,
                 // A server sends nothing else; what a newer one might send is not for us.
@@ -319,6 +331,14 @@ impl State {
         self.sender.take()
     }
 
+    /// The server says that a call came too late. If that is not so, its clock and ours have parted.
+    fn note_too_late(&mut self, id: CallId, now: Timestamp, address: &str) {
+        let in_time = self.calls.waits_until(id).is_some_and(|expires| expires > now + CLEARLY_IN_TIME);
+        if in_time && !std::mem::replace(&mut self.ages_mislead, true) {
+            tracing::warn!(address, "the server takes our requests for older than they are");
+        }
+    }
+
     /// Bounded by the calls that were in flight, so it needs no room in the queue.
     fn send_cancel(&mut self, id: CallId) -> Option<Waker> {
         if self.phase != Phase::Up {
@@ -341,7 +361,7 @@ impl State {
                 message.deadline_us > 0
             });
             if let Some(frame) = &mut frame {
-                frame.sent_us = now.as_nanos() / 1_000;
+                frame.sent_us = if self.ages_mislead { 0 } else { now.as_nanos() / 1_000 };
             }
             if frame.is_some() {
                 return frame;
@@ -400,5 +420,60 @@ pub(super) async fn watch_deadlines(client: Arc<Client>) {
                 break;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn connected() -> Arc<Client> {
+        let (client, _streams) = Client::new("nowhere", ConnectionConfig::named("test"));
+        client.came_up();
+        client
+    }
+
+    /// Sends a call; its number, and when its frame says that it was sent.
+    fn send(client: &Client, deadline: Duration) -> (u64, u64) {
+        let now = clock::now();
+        let start = Start { method: 1, payload: Bytes::new(), deadline };
+        let id = client.start(start, Waiter::Detached(Box::new(|_answer| {}))).expect("there is room");
+        let frame = client.state.lock().next_frame(now).expect("a call is queued");
+        (id.0, frame.sent_us)
+    }
+
+    fn refuse(client: &Client, id: u64, failure: Failure) {
+        let kind = Kind::Response.into();
+        let message = Message { id, kind, status: failure as u32, ..Message::default() };
+        client.receive(Frame { messages: vec![message], sent_us: 0 });
+    }
+
+    #[test]
+    fn a_refusal_as_too_late_in_time_ends_the_ages_until_the_next_stream() {
+        let client = connected();
+        let (id, sent_us) = send(&client, LONG);
+        assert_ne!(sent_us, 0);
+
+        refuse(&client, id, Failure::DeadlineExceeded);
+
+        assert_eq!(send(&client, LONG).1, 0);
+        client.disconnect();
+        client.came_up();
+        assert_ne!(send(&client, LONG).1, 0);
+    }
+
+    #[test]
+    fn other_refusals_and_calls_that_are_nearly_over_leave_the_ages() {
+        let client = connected();
+        let (id, _) = send(&client, LONG);
+        refuse(&client, id, Failure::Overloaded);
+        let (id, _) = send(&client, CLEARLY_IN_TIME);
+        refuse(&client, id, Failure::DeadlineExceeded);
+        let given_up = u64::MAX;
+        refuse(&client, given_up, Failure::DeadlineExceeded);
+
+        assert_ne!(send(&client, LONG).1, 0);
     }
 }
