@@ -168,10 +168,9 @@ impl RouteCache {
     /// Forgets everything; how many hot and how many warm routes that were.
     pub fn clear(&self) -> (usize, usize) {
         let forget = |at| {
-            self.change(at, |shard| {
-                let Shard { hot_routes, warm, .. } = std::mem::take(shard);
-                (hot_routes, warm.len())
-            })
+            // Dropped when the lock is released.
+            let Shard { hot_routes, warm, .. } = self.change(at, std::mem::take);
+            (hot_routes, warm.len())
         };
         (0..SHARDS).map(forget).fold((0, 0), |(hot, warm), shard| (hot + shard.0, warm + shard.1))
     }
@@ -239,7 +238,8 @@ impl RouteCache {
             let limits = Limits { excess, room, most_young: self.most_young };
             match self.change(hand.shard, |shard| shard.cool(&mut hand, limits)) {
                 Swept::Enough => return,
-                Swept::NoRoom => (0..SHARDS).for_each(|at| self.change(at, |shard| shard.warm.age())),
+                // What was old is dropped when the shard's lock is released.
+                Swept::NoRoom => (0..SHARDS).for_each(|at| drop(self.change(at, |shard| shard.warm.age()))),
                 Swept::ToTheEnd => {
                     *hand = Hand { shard: (hand.shard + 1) % SHARDS, ..Hand::default() };
                     steps -= 1;

@@ -19,8 +19,9 @@ pub(crate) struct WarmTier {
     old: Generation,
 }
 
+/// Routes that became warm at about the same time.
 #[derive(Debug, Default)]
-struct Generation {
+pub(crate) struct Generation {
     routes: BTreeSet<CompactRoute>,
     bytes: usize,
 }
@@ -129,9 +130,9 @@ impl WarmTier {
         }
     }
 
-    /// Makes the young generation the old one.
-    pub(crate) fn age(&mut self) {
-        self.old = std::mem::take(&mut self.young);
+    /// Makes the young generation the old one. What was old is the caller's, since dropping it takes a while.
+    pub(crate) fn age(&mut self) -> Generation {
+        std::mem::replace(&mut self.old, std::mem::take(&mut self.young))
     }
 
     pub(crate) fn len(&self) -> usize {
