@@ -120,10 +120,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
 }
 
 impl Handle {
-    /// Whether requests for items can be routed: what `/readyz` says.
+    /// Whether requests for items can be routed: what `/readyz` says. Once it is so it stays so, since nodes
+    /// are not forgotten: what is cached is served also while MemDS is away, and a load balancer must not drop
+    /// every proxy then.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.routing.is_connected() && !self.routing.nodes().is_empty()
+        !self.routing.nodes().is_empty()
     }
 
     /// Why the request of this id (or explain token, which is the same) was refused here; none: it was
@@ -209,15 +211,36 @@ async fn follow_nodes(routing: Routing, store: Arc<ReplicatedStore>, shutdown: C
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
+    use wire::method::PushRoutes;
+    use wire::proto::routing::{self as proto, Node};
+    use wire::transport::{Connection, ConnectionConfig};
 
     use super::*;
+
+    const LONG: Duration = Duration::from_secs(10);
 
     /// A proxy whose other tiers are all down.
     fn lonely() -> Config {
         let nobody = || vec!["127.0.0.1:1".to_owned()];
-        Config::new(SocketAddr::from(([127, 0, 0, 1], 0)), nobody(), nobody(), nobody())
+        Config::new(loopback(), nobody(), nobody(), nobody())
+    }
+
+    fn loopback() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    }
+
+    /// Looks again and again, for a while.
+    async fn until(condition: impl Fn() -> bool) {
+        let met = async {
+            while !condition() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LONG, met).await.expect("in time");
     }
 
     async fn send(address: SocketAddr, request: &str) -> String {
@@ -244,6 +267,29 @@ mod tests {
         shutdown.cancel();
         proxy.stopped().await;
         assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_was_ready_stays_so_while_memds_is_away() {
+        let memds_ends = CancellationToken::new();
+        let memds = memds::start(memds::Config::new(loopback()), memds_ends.clone()).await.unwrap();
+        let connection = Connection::open(&memds.address().to_string(), ConnectionConfig::named("test"));
+        let node = Node { id: 1, zone: 0, address: "127.0.0.1:1".into(), incarnation: 1 };
+        let push = proto::PushRoutes { node: Some(node), ..Default::default() };
+        connection.call::<PushRoutes>(&push, LONG).await.unwrap();
+        let shutdown = CancellationToken::new();
+        let config = Config { memds: vec![memds.address().to_string()], ..lonely() };
+        let proxy = start(config, shutdown.clone()).await.unwrap();
+        until(|| proxy.is_ready()).await;
+
+        drop(connection);
+        memds_ends.cancel();
+        memds.join().await.unwrap();
+        until(|| !proxy.routing.is_connected()).await;
+
+        assert!(proxy.is_ready());
+        shutdown.cancel();
+        proxy.stopped().await;
     }
 
     #[tokio::test]
