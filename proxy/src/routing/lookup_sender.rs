@@ -111,7 +111,9 @@ fn send(inner: &Arc<Inner>, server: &Arc<LookupSender>, batch: Batch<Lookup>) {
     let (caches, asked) = (Arc::clone(inner), Arc::clone(server));
     let on_answer = move |answer: Result<Bytes, CallError>| {
         let took = clock::now().since(at);
-        asked.latencies.record(took, at + took);
+        if tells_latency(&answer) {
+            asked.latencies.record(took, at + took);
+        }
         asked.answered();
         // No answer is not news: the other server's is.
         let Ok(answers) = answer else { return asked.metrics.failed.increment(1) };
@@ -131,5 +133,32 @@ fn send(inner: &Arc<Inner>, server: &Arc<LookupSender>, batch: Batch<Lookup>) {
     } else {
         server.metrics.unreachable.increment(count as u64);
         server.answered();
+    }
+}
+
+/// Whether the end of a batch says how quick its server is: a refusal may come at once, and a broken connection
+/// at any time.
+const fn tells_latency(answer: &Result<Bytes, CallError>) -> bool {
+    matches!(answer, Ok(_) | Err(CallError::Timeout))
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::transport::Failure;
+
+    use super::*;
+
+    #[test]
+    fn answers_and_timeouts_tell_a_servers_latency_and_other_failures_do_not() {
+        assert!(tells_latency(&Ok(Bytes::new())));
+        assert!(tells_latency(&Err(CallError::Timeout)));
+        for error in [
+            CallError::Disconnected,
+            CallError::NotConnected,
+            CallError::Failed(Failure::Overloaded),
+            CallError::Failed(Failure::DeadlineExceeded),
+        ] {
+            assert!(!tells_latency(&Err(error)));
+        }
     }
 }
