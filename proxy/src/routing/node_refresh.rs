@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use routing::NodeAddress;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wire::method::Nodes;
-use wire::proto::routing::NodesRequest;
+use wire::proto::routing::{Node, NodesRequest};
 
 use super::Inner;
 
@@ -37,21 +38,34 @@ pub(super) async fn keep_nodes(inner: Arc<Inner>, shutdown: CancellationToken) {
     }
 }
 
-/// Asks every server, and takes in the latest incarnation of each node.
-async fn ask(inner: &Inner) {
-    let questions =
-        inner.memds.iter().map(|server| server.connection.call::<Nodes>(&NodesRequest {}, DEADLINE));
-    let answers = join_all(questions).await;
-    let mut seen = Vec::new();
-    for node in answers.into_iter().flatten().flat_map(|answer| answer.nodes) {
+/// Asks every server, and takes in the latest incarnation of each node, as the answers come: no server waits
+/// for another that is slow or away.
+pub(super) async fn ask(inner: &Inner) {
+    let mut answers: FuturesUnordered<_> = inner
+        .memds
+        .iter()
+        .map(|server| server.connection.call::<Nodes>(&NodesRequest {}, DEADLINE))
+        .collect();
+    while let Some(answer) = answers.next().await {
+        // No answer is not news: another server's is.
+        learn(inner, answer.map(|answer| answer.nodes).unwrap_or_default());
+    }
+}
+
+fn learn(inner: &Inner, nodes: Vec<Node>) {
+    let mut seen = Vec::with_capacity(nodes.len());
+    for node in nodes {
         match NodeAddress::try_from(node) {
             Ok(node) => seen.push(node),
             Err(error) => warn!(%error, "MemDS sent a malformed node"),
         }
     }
     inner.nodes.send_if_modified(|nodes| {
-        let news: Vec<_> = seen.into_iter().filter(|node| nodes.would_learn(node)).collect();
+        seen.retain(|node| nodes.would_learn(node));
+        if seen.is_empty() {
+            return false;
+        }
         let directory = Arc::make_mut(nodes);
-        news.into_iter().fold(false, |changed, node| directory.learn(node) | changed)
+        seen.into_iter().fold(false, |changed, node| directory.learn(node) | changed)
     });
 }
