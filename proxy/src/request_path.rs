@@ -353,7 +353,7 @@ impl<T: Tiers> RequestPath<T> {
                 tokio::time::sleep(pause).await;
                 left = deadline.left();
             }
-            route = self.next_route(error, table, key, left).await?;
+            route = self.next_route(error, table, key, &route, left).await?;
             sent = operation(&route);
             left = deadline.left();
         }
@@ -366,6 +366,7 @@ impl<T: Tiers> RequestPath<T> {
         error: StoreError,
         table: &TableDescriptor,
         key: &Bytes,
+        tried: &Arc<Route>,
         left: Duration,
     ) -> Result<Arc<Route>, RoutingError> {
         if let StoreError::Redirect(newer) = error {
@@ -375,7 +376,7 @@ impl<T: Tiers> RequestPath<T> {
                 return Ok(Arc::from(newer));
             }
         }
-        self.metadata.refresh(table, key, left).await
+        self.metadata.refresh(table, key, tried, left).await
     }
 
     /// The response. Every request that named an operation passes here once.

@@ -34,6 +34,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 use units::TableId;
 
 use self::lookup::{Asked, Said};
@@ -43,7 +44,7 @@ use self::metrics::Metrics;
 use self::table_cache::TableCache;
 
 pub use self::status::{RoutingStatus, ServerStatus};
-use ::routing::Learned;
+use ::routing::{Budget, KeyRange, Learned};
 pub use ::routing::{NodeAddress, NodeDirectory, Route};
 
 /// What routing needs to know at its start.
@@ -56,6 +57,12 @@ pub struct RoutingConfig {
     /// Memory for the routes of idle tables, per proxy, in bytes, at about 100 bytes each.
     pub warm_routes_bytes: usize,
 }
+
+/// Rounds of questions beyond a wait's first, for 1,000 operations: lookups stay nearly constant also when
+/// MemDS comes back empty, and every request waits.
+const REPEATS_PER_MILLE: u32 = 100;
+/// And so many at once.
+const REPEATS_RESERVE: u32 = 100;
 
 /// What was forgotten: how many of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -103,6 +110,8 @@ struct Inner {
     routes: ::routing::RouteCache,
     nodes: watch::Sender<Arc<NodeDirectory>>,
     node_unknown: Notify,
+    /// For the rounds of questions beyond a wait's first.
+    repeats: Budget,
     metrics: Metrics,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -116,16 +125,8 @@ impl Routing {
     }
 
     fn open_with(config: &RoutingConfig, patience: Patience, shutdown: CancellationToken) -> Self {
-        let memds = Arc::new(MemdsServers::open(&config.memds, patience));
-        let inner = Arc::new(Inner {
-            memds: Arc::clone(&memds),
-            tables: TableCache::default(),
-            routes: ::routing::RouteCache::with_capacity(config.cached_routes, config.warm_routes_bytes),
-            nodes: watch::Sender::new(Arc::default()),
-            node_unknown: Notify::new(),
-            metrics: Metrics::new(),
-            tasks: Mutex::default(),
-        });
+        let inner = Arc::new(Inner::new(config, patience));
+        let memds = Arc::clone(&inner.memds);
         let send = |server: &Arc<_>| {
             let sending =
                 lookup_sender::send_lookups(Arc::clone(&inner), Arc::clone(server), shutdown.clone());
@@ -227,6 +228,7 @@ impl Routing {
         deadline: Duration,
     ) -> Result<Arc<Route>, RoutingError> {
         let inner = &self.inner;
+        inner.repeats.request();
         if let Looked::Yes(brought) = looked {
             inner.metrics.miss.increment(1);
             if let Some(route) = inner.best(table, key, brought) {
@@ -241,47 +243,58 @@ impl Routing {
             inner.metrics.miss.increment(1);
         }
         let found = |said: Said| inner.best(table, key, said.route());
-        inner.ask_until(&Asked::route(table, key), deadline, found).await
+        let routed = inner.ask_until(&Asked::route(table, key), deadline, found).await;
+        if routed == Err(RoutingError::NotFound) {
+            inner.forget(table);
+        }
+        routed
     }
 
     /// Takes in a route from a storage node's redirect, if it is newer than what is known.
     pub fn learn(&self, route: Route) {
-        let metrics = &self.inner.metrics;
-        metrics.stale_by_redirect.increment(1);
-        if self.inner.learn(&Arc::new(route)) == Learned::News {
-            metrics.learned_by_redirect.increment(1);
-        }
+        self.inner.metrics.stale_by_redirect.increment(1);
+        self.learn_moved(route);
     }
 
     /// Takes in a route that came with a redirect for another partition, if it is newer than what is known.
     pub fn learn_moved(&self, route: Route) {
-        if self.inner.learn(&Arc::new(route)) == Learned::News {
+        if !route.is_valid() {
+            return warn!(partition = %route.partition, "a storage node sent a malformed route");
+        }
+        if self.inner.learn(&Arc::new(with_own_range(route))) == Learned::News {
             self.inner.metrics.learned_by_redirect.increment(1);
         }
     }
 
-    /// After a storage node answered that it does not know the partition: a lookup that waits until a
-    /// MemDS server knows better than the cache, or all have answered.
+    /// After a storage node could not serve the partition by the route `tried`: a lookup that waits until a
+    /// MemDS server knows better than that, or all have answered; then it is the best that is known. If the
+    /// cache knows better already, the lookups are not waited for.
     ///
     /// # Errors
-    /// `NotFound` when the table is gone, `Unavailable` when nobody knows the route within `deadline`.
+    /// `NotFound` when the table is gone.
     pub async fn refresh(
         &self,
         table: &TableDescriptor,
         key: &Bytes,
+        tried: &Arc<Route>,
         deadline: Duration,
     ) -> Result<Arc<Route>, RoutingError> {
         let inner = &self.inner;
         inner.metrics.stale_by_unknown.increment(1);
-        let before = inner.routes.lookup(TableId::new(table.id), key);
-        let newer = |said: Said| {
-            let route = inner.best(table, key, said.route())?;
-            before.as_ref().is_none_or(|before| route.supersedes(before)).then_some(route)
-        };
-        match inner.ask_round(&Asked::route(table, key), deadline, newer).await {
+        let better = |answered| inner.best(table, key, answered).filter(|route| route.supersedes(tried));
+        if let Some(route) = better(None) {
+            inner.ask_in_background(table, key);
+            return Ok(route);
+        }
+        match inner.ask_round(&Asked::route(table, key), deadline, |said| better(said.route())).await {
             Ok(route) => Ok(route),
-            Err(lookup::Round::NoTable) => Err(RoutingError::NotFound),
-            Err(lookup::Round::Nothing) => before.ok_or(RoutingError::Unavailable),
+            Err(lookup::Round::NoTable) => {
+                inner.forget(table);
+                Err(RoutingError::NotFound)
+            }
+            Err(lookup::Round::Nothing) => {
+                Ok(inner.best(table, key, None).unwrap_or_else(|| Arc::clone(tried)))
+            }
         }
     }
 
@@ -322,6 +335,25 @@ impl Routing {
 }
 
 impl Inner {
+    fn new(config: &RoutingConfig, patience: Patience) -> Self {
+        Self {
+            memds: Arc::new(MemdsServers::open(&config.memds, patience)),
+            tables: TableCache::default(),
+            routes: ::routing::RouteCache::with_capacity(config.cached_routes, config.warm_routes_bytes),
+            nodes: watch::Sender::new(Arc::default()),
+            node_unknown: Notify::new(),
+            repeats: Budget::new(REPEATS_PER_MILLE, REPEATS_RESERVE),
+            metrics: Metrics::new(),
+            tasks: Mutex::default(),
+        }
+    }
+
+    /// A table that MemDS says is gone: by name and number, in case the cache does not know which belong
+    /// together.
+    fn forget(&self, table: &TableDescriptor) {
+        self.tables.forget(&table.name, TableId::new(table.id));
+    }
+
     /// The best route for the key, now that an answer was taken in: the cache's, or, when it has no room, the
     /// answer's.
     fn best(&self, table: &TableDescriptor, key: &[u8], answered: Option<Arc<Route>>) -> Option<Arc<Route>> {
@@ -332,6 +364,13 @@ impl Inner {
 
 fn is_usable(table: &TableDescriptor) -> bool {
     matches!(table.status, TableStatus::Active | TableStatus::Updating)
+}
+
+/// The same route without a share of the message that it came in: a cached one would keep that whole.
+fn with_own_range(route: Route) -> Route {
+    let own = |bound: Bytes| Bytes::copy_from_slice(&bound);
+    let KeyRange { start, end } = route.range;
+    Route { range: KeyRange { start: own(start), end: end.map(own) }, ..route }
 }
 
 fn is_of(route: &Route, table: &TableDescriptor, key: &[u8]) -> bool {

@@ -41,11 +41,12 @@ pub(crate) trait Metadata: Send + Sync + 'static {
         deadline: Duration,
     ) -> impl Future<Output = Result<Arc<Route>, RoutingError>> + Send;
 
-    /// A better route than the one that failed, if anybody knows one.
+    /// A better route than `tried`, which failed, if anybody knows one.
     fn refresh(
         &self,
         table: &TableDescriptor,
         key: &Bytes,
+        tried: &Arc<Route>,
         deadline: Duration,
     ) -> impl Future<Output = Result<Arc<Route>, RoutingError>> + Send;
 
@@ -89,9 +90,10 @@ impl Metadata for Routing {
         &self,
         table: &TableDescriptor,
         key: &Bytes,
+        tried: &Arc<Route>,
         deadline: Duration,
     ) -> impl Future<Output = Result<Arc<Route>, RoutingError>> + Send {
-        Self::refresh(self, table, key, deadline)
+        Self::refresh(self, table, key, tried, deadline)
     }
 
     fn learn(&self, route: Route) {

@@ -20,6 +20,8 @@ use super::{Inner, RoutingError};
 /// The first pause between two rounds; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// The same while no further rounds are allowed.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// A lookup that waits to be sent.
 #[derive(Debug)]
@@ -141,7 +143,8 @@ impl Inner {
     }
 
     /// Asks two servers, in rounds, until `found` makes of an answer what is wanted; each answer is taken
-    /// into the caches first.
+    /// into the caches first. Rounds beyond the first are paid for from a budget; while that is empty, what
+    /// others learn is waited for.
     pub(super) async fn ask_until<T>(
         &self,
         asked: &Asked,
@@ -150,18 +153,27 @@ impl Inner {
     ) -> Result<T, RoutingError> {
         let give_up = clock::now() + deadline;
         let mut pause = FIRST_PAUSE;
+        let mut may_ask = true;
         loop {
             let left = give_up.since(clock::now());
-            match self.ask_round(asked, left, &mut found).await {
-                Ok(wanted) => return Ok(wanted),
-                Err(Round::NoTable) => return Err(RoutingError::NotFound),
-                Err(Round::Nothing) if give_up.since(clock::now()) <= pause => {
-                    return Err(RoutingError::Unavailable);
+            if may_ask {
+                match self.ask_round(asked, left, &mut found).await {
+                    Ok(wanted) => return Ok(wanted),
+                    Err(Round::NoTable) => return Err(RoutingError::NotFound),
+                    Err(Round::Nothing) => {}
                 }
-                Err(Round::Nothing) => tokio::time::sleep(pause).await,
+            } else if let Some(learned) = found(Said::NothingMore) {
+                return Ok(learned);
             }
-            self.metrics.repeated_lookups.increment(1);
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            if give_up.since(clock::now()) <= pause {
+                return Err(RoutingError::Unavailable);
+            }
+            tokio::time::sleep(pause).await;
+            may_ask = self.repeats.spend();
+            if may_ask {
+                self.metrics.repeated_lookups.increment(self.memds.asked_at_once());
+            }
+            pause = (pause * 2).min(if may_ask { LONGEST_PAUSE } else { LONGEST_WAIT });
         }
     }
 

@@ -59,6 +59,11 @@ impl MemdsServers {
         chosen.into_iter().flatten().map(|server| &self.servers[server])
     }
 
+    /// How many servers one question goes to.
+    pub(super) fn asked_at_once(&self) -> u64 {
+        self.servers.len().min(2) as u64
+    }
+
     /// The gray ones, a bit for each.
     #[cfg(test)]
     pub(super) fn gray(&self) -> u64 {

@@ -68,8 +68,10 @@ impl TableCache {
     /// Forgets everything; how many that were.
     pub(super) fn clear(&self) -> usize {
         let before = self.by_name.len();
-        self.by_name.clear();
+        // First the names: one that stays without its table harms nothing, a table without its name could not be
+        // forgotten by its number.
         self.names.clear();
+        self.by_name.clear();
         before
     }
 

@@ -4,6 +4,7 @@ use ::routing::{KeyRange, Member, MemberKind, RouteVersion};
 use dynamodb::operation::EncodedItem;
 use dynamodb::table::{Billing, KeyAttribute, KeySchema, KeyType, ProvisionedThroughput};
 use dynamodb::value::{AttributeValue, Item};
+use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use units::{NodeId, PartitionId, TableId, Term, Zone};
 use wire::method::{PushRoutes, PushTables};
@@ -163,6 +164,46 @@ async fn a_removed_table_is_forgotten() {
 }
 
 #[tokio::test]
+async fn a_table_that_is_gone_is_forgotten_by_its_name_too() {
+    let stage = Stage::start().await;
+    stage.first.push_tables(&[], true, 1).await;
+    stage.second.push_tables(&[], true, 1).await;
+    let routing = stage.routing([stage.first.address(), stage.second.address()]);
+    let orders = table("orders", 1);
+    for refreshed in [false, true] {
+        routing.learn_table(orders.clone());
+        // From now on the number leads to another name.
+        routing.learn_table(table("others", 1));
+        let answered = if refreshed {
+            routing.refresh(&orders, &key(), &Arc::new(route(1)), DEADLINE).await
+        } else {
+            routing.route(&orders, &key(), Looked::No, DEADLINE).await
+        };
+        assert_eq!(answered, Err(RoutingError::NotFound));
+        assert_eq!(routing.table("orders", clue, DEADLINE).await.map(first), Err(RoutingError::NotFound));
+    }
+    stage.stop(routing).await;
+}
+
+#[tokio::test]
+async fn a_redirects_route_is_checked_and_keeps_no_share_of_its_message() {
+    let stage = Stage::start().await;
+    let routing = stage.routing([stage.first.address(), stage.second.address()]);
+    let message = Bytes::from(vec![0xff; 100]);
+    let range = KeyRange { start: Bytes::new(), end: Some(message.slice(..40)) };
+    let given = Route { range, ..route(2) };
+    let known = || routing.inner.routes.lookup(TableId::new(7), &key()).unwrap();
+
+    routing.learn(given.clone());
+
+    assert_eq!(*known(), given);
+    assert_ne!(known().range.end.as_ref().unwrap().as_ptr(), message.as_ptr());
+    routing.learn(Route { members: vec![], leader: None, ..route(3) });
+    assert_eq!(*known(), given);
+    stage.stop(routing).await;
+}
+
+#[tokio::test]
 async fn an_older_redirect_changes_nothing_and_a_newer_one_is_taken() {
     let stage = Stage::start().await;
     stage.first.knows(&table("orders", 1), &[route(5)]).await;
@@ -189,7 +230,31 @@ async fn a_refresh_waits_for_a_server_that_knows_better() {
     // Only the second server has heard of the change; the first answers with what is known.
     stage.second.push_routes(&[route(2)]).await;
 
-    assert_eq!(*routing.refresh(&table, &key(), DEADLINE).await.unwrap(), route(2));
+    let tried = Arc::new(route(1));
+    assert_eq!(*routing.refresh(&table, &key(), &tried, DEADLINE).await.unwrap(), route(2));
+    stage.stop(routing).await;
+}
+
+#[tokio::test]
+async fn a_refresh_does_not_wait_where_the_cache_outdoes_what_was_tried() {
+    let stage = Stage::start().await;
+    let routing = stage.routing([stage.first.address(), stage.second.address()]);
+    let (tried, table) = (Arc::new(route(1)), table("orders", 1));
+    routing.learn(route(2));
+
+    let refreshed = routing.refresh(&table, &key(), &tried, DEADLINE).now_or_never();
+
+    assert_eq!(refreshed, Some(Ok(Arc::new(route(2)))));
+    stage.stop(routing).await;
+}
+
+#[tokio::test]
+async fn a_refresh_that_nobody_answers_leaves_what_was_tried() {
+    let stage = Stage::start().await;
+    let routing = stage.routing([unused_address().await, unused_address().await]);
+    let (tried, table) = (Arc::new(route(1)), table("orders", 1));
+
+    assert_eq!(routing.refresh(&table, &key(), &tried, SHORT).await, Ok(tried));
     stage.stop(routing).await;
 }
 
@@ -221,6 +286,26 @@ async fn the_nodes_addresses_follow_their_latest_start() {
     routing.learn(Route { members: vec![elsewhere], leader: None, ..route(1) });
 
     nodes.wait_for(|nodes| nodes.get(NodeId::new(1)).unwrap().address == "127.0.0.1:2").await.unwrap();
+    stage.stop(routing).await;
+}
+
+#[tokio::test]
+async fn the_nodes_of_one_server_do_not_wait_for_another() {
+    let stage = Stage::start().await;
+    stage.first.push_node("127.0.0.1:1", 1).await;
+    // It accepts connections, and says nothing on them.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let memds = vec![silent.local_addr().unwrap().to_string(), stage.first.address()];
+    let config = RoutingConfig { memds, cached_routes: 1, warm_routes_bytes: 0 };
+    let inner = Inner::new(&config, Patience::default());
+    let mut nodes = inner.nodes.subscribe();
+
+    tokio::select! {
+        biased;
+        known = nodes.wait_for(|nodes| !nodes.is_empty()) => assert!(known.is_ok()),
+        () = node_refresh::ask(&inner) => panic!("it waited for every server"),
+    }
+    let routing = stage.routing([stage.first.address(), stage.second.address()]);
     stage.stop(routing).await;
 }
 

@@ -272,6 +272,7 @@ impl Metadata for Catalog {
         &self,
         table: &TableDescriptor,
         key: &Bytes,
+        _: &Arc<Route>,
         deadline: Duration,
     ) -> Result<Arc<Route>, RoutingError> {
         if self.tables.lock().get(&table.name).is_none_or(|current| current.id != table.id) {

@@ -120,6 +120,32 @@ async fn a_clue_that_leads_nowhere_costs_a_second_pair_of_lookups() {
     stage.stop(routing).await;
 }
 
+/// As when MemDS comes back empty: every request waits, and few may ask again.
+#[tokio::test]
+async fn a_wait_without_a_budget_asks_once_and_takes_what_others_learn() {
+    let stage = Stage::start().await;
+    for server in [&stage.first, &stage.second] {
+        server.knows(&table("orders", 1), &[]).await;
+    }
+    let routing = stage.routing([stage.first.address(), stage.second.address()]);
+    let table = known_table(&routing).await;
+    while routing.inner.repeats.spend() {}
+
+    let unanswered = routing.route(&table, &key(), Looked::No, SHORT).await;
+    assert_eq!(unanswered, Err(RoutingError::Unavailable));
+    stage.each_served(2).await;
+
+    let waiting = tokio::spawn({
+        let (routing, table) = (routing.clone(), Arc::clone(&table));
+        async move { routing.route(&table, &key(), Looked::No, DEADLINE).await }
+    });
+    stage.each_served(3).await;
+    routing.learn(route(1));
+    assert_eq!(waiting.await.unwrap(), Ok(Arc::new(route(1))));
+    stage.each_served(3).await;
+    stage.stop(routing).await;
+}
+
 /// One request, as the request path makes it.
 async fn request(routing: &Routing) {
     let (table, looked) = routing.table("orders", clue, DEADLINE).await.unwrap();
