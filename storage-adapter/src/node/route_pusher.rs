@@ -1,5 +1,6 @@
 //! Pushes what this node's replicas know of their groups to one MemDS server: changes at once,
-//! everything after a reconnect and every few seconds.
+//! everything after a reconnect and every few seconds. What did not arrive is pushed again, and no more than
+//! that: a server that is slow to take a change is not sent thousands of routes for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +22,11 @@ const EVERYTHING: Duration = Duration::from_secs(5);
 const GATHER: Duration = Duration::from_millis(10);
 /// How long a push may take.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// After a push that did not arrive, unless the connection comes back before.
+/// After a push that did not arrive, unless the connection comes back before; twice as long after each
+/// further one.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// The longest pause after a push that did not arrive. Drawn, like the interval above, from half of it on.
+const AGAIN_AFTER_AT_MOST: Duration = Duration::from_secs(5);
 
 /// Pushes to the server at `memds` until the node stops.
 pub(super) async fn run(shared: Arc<Shared>, address: String, memds: String) {
@@ -31,29 +35,59 @@ pub(super) async fn run(shared: Arc<Shared>, address: String, memds: String) {
     let mut reconnects = connection.clone();
     let mut changes = shared.route_changes.subscribe();
     let mut pusher = Pusher { shared: Arc::clone(&shared), address, connection, arrived: 0 };
-    let mut whole = true;
-    let mut next_whole = wire::clock::now();
+    let mut pace = Pace::beginning(wire::clock::now());
     loop {
         let newest = *changes.borrow_and_update();
         // A server that is away must not keep a stopping node.
-        let push = pusher.push(newest, whole);
+        let push = pusher.push(newest, pace.whole);
         let Some(arrived) = shared.stopping.run_until_cancelled(push).await else { return };
-        if whole && arrived {
-            next_whole = wire::clock::now() + at_most(EVERYTHING);
-        }
-        let pause = if arrived { next_whole.since(wire::clock::now()) } else { AGAIN_AFTER };
+        let pause = pace.pushed(arrived, drawn(), wire::clock::now());
         tokio::select! {
             () = shared.stopping.cancelled() => return,
-            () = reconnects.reconnected() => whole = true,
+            () = reconnects.reconnected() => pace.whole = true,
             changed = changes.changed(), if arrived => {
                 if changed.is_err() {
                     return;
                 }
                 tokio::time::sleep(GATHER).await;
-                whole = next_whole <= wire::clock::now();
+                pace.goes_on(wire::clock::now());
             }
-            () = tokio::time::sleep(pause) => whole = true,
+            () = tokio::time::sleep(pause) => pace.goes_on(wire::clock::now()),
         }
+    }
+}
+
+/// When to push what to one server.
+#[derive(Debug)]
+struct Pace {
+    /// The next push is of everything, not only of changes. It stays so until such a push has arrived.
+    whole: bool,
+    next_whole: Timestamp,
+    again_after: Duration,
+}
+
+impl Pace {
+    const fn beginning(now: Timestamp) -> Self {
+        Self { whole: true, next_whole: now, again_after: AGAIN_AFTER }
+    }
+
+    /// A push has ended. Returns when to push next although nothing changes. `drawn`: between 0 and 1.
+    fn pushed(&mut self, arrived: bool, drawn: f64, now: Timestamp) -> Duration {
+        if !arrived {
+            let pause = at_most(self.again_after, drawn);
+            self.again_after = (self.again_after * 2).min(AGAIN_AFTER_AT_MOST);
+            return pause;
+        }
+        self.again_after = AGAIN_AFTER;
+        if std::mem::take(&mut self.whole) {
+            self.next_whole = now + at_most(EVERYTHING, drawn);
+        }
+        self.next_whole.since(now)
+    }
+
+    /// It is time to push again, or something changed.
+    fn goes_on(&mut self, now: Timestamp) {
+        self.whole |= self.next_whole <= now;
     }
 }
 
@@ -100,8 +134,66 @@ impl Pusher {
     }
 }
 
-/// Between half of `longest` and all of it. A system without randomness gives no spread.
-fn at_most(longest: Duration) -> Duration {
+/// Between half of `longest` and all of it.
+fn at_most(longest: Duration, drawn: f64) -> Duration {
+    (longest / 2).mul_f64(1.0 + drawn)
+}
+
+/// Between 0 and 1. A system without randomness gives no spread.
+fn drawn() -> f64 {
     let drawn = rand::rngs::OsRng.try_next_u32().unwrap_or(u32::MAX / 2);
-    (longest / 2).mul_f64(1.0 + f64::from(drawn) / f64::from(u32::MAX))
+    f64::from(drawn) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_nanos(3_600_000_000_000);
+
+    #[test]
+    fn changes_that_did_not_arrive_are_pushed_again_and_not_everything() {
+        let mut pace = after_everything();
+        let mut now = START;
+        for _ in 0..2 {
+            now = now + pace.pushed(false, 0.0, now);
+            pace.goes_on(now);
+            assert!(!pace.whole);
+        }
+        // Unless everything is due meanwhile.
+        pace.goes_on(START + EVERYTHING);
+        assert!(pace.whole);
+    }
+
+    #[test]
+    fn everything_that_did_not_arrive_is_pushed_again() {
+        let mut pace = after_everything();
+        // Before it is due: the connection is a new one.
+        pace.whole = true;
+        pace.pushed(false, 0.5, START);
+        pace.goes_on(START);
+        assert!(pace.whole);
+        pace.pushed(true, 0.5, START);
+        pace.goes_on(START);
+        assert!(!pace.whole);
+    }
+
+    #[test]
+    fn each_failure_doubles_the_pause_up_to_its_bound_and_an_arrival_ends_that() {
+        let mut pace = after_everything();
+        let pauses = [(); 6].map(|()| pace.pushed(false, 1.0, START).as_millis());
+        assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 5_000, 5_000]);
+        assert_eq!(pace.pushed(false, 0.0, START).as_millis(), 2_500, "the least that is drawn");
+        assert_eq!(pace.pushed(true, 1.0, START), EVERYTHING, "until everything is due");
+        assert_eq!(pace.pushed(false, 1.0, START), AGAIN_AFTER);
+    }
+
+    /// Everything has just arrived, and is due again as late as may be.
+    fn after_everything() -> Pace {
+        let mut pace = Pace::beginning(START);
+        assert!(pace.whole);
+        assert_eq!(pace.pushed(true, 1.0, START), EVERYTHING);
+        assert!(!pace.whole);
+        pace
+    }
 }

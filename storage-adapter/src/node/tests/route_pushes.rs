@@ -68,8 +68,9 @@ async fn a_push_that_was_lost_is_made_good_and_has_waited_since_the_change() {
     assert_eq!(memds.to_refuse.load(Ordering::SeqCst), 0);
     let heard = memds.heard.lock().split_off(before);
     let first = heard.iter().find(|push| !push.routes.is_empty()).unwrap();
-    assert!(first.complete, "after a failure everything is pushed");
-    assert!(first.waited_us >= 900_000, "two pauses of half a second: {} us", first.waited_us);
+    // The least that is drawn of pauses of 500 ms and of a second.
+    assert!(first.waited_us >= 750_000, "{} us", first.waited_us);
+    assert!(first.complete || first.routes.len() == 1, "what did not arrive, and no more: {first:?}");
     fleet.shutdown().await;
 }
 
