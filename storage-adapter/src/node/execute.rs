@@ -116,14 +116,36 @@ impl NodeLoop {
         }
     }
 
-    /// Sends the caller to the next leader, as soon as that is known.
+    /// Sends the caller to the next leader, as soon as that is known: here, if this node leads again. Then no
+    /// change of leadership follows that would release whoever is held.
     pub(super) fn turn_away(&mut self, partition: PartitionId, reply: Reply) {
+        let serves = self.serves(partition);
         match self.groups.get_mut(&partition) {
             None => reply.refuse(crate::StoreError::Unknown),
-            Some(group) if is_elsewhere(&group.hosted, self.shared.node) => {
+            Some(group) if serves || is_elsewhere(&group.hosted, self.shared.node) => {
                 send_on(&self.shared, &group.hosted, reply);
             }
             Some(group) => hold(group, Held::Turned(reply), self.shared.limits.held_requests),
+        }
+    }
+
+    /// Whether this node serves the group, goes on to do so as far as is known, and has carried out all that
+    /// follows from it.
+    fn serves(&self, partition: PartitionId) -> bool {
+        let Some(group) = self.groups.get(&partition) else { return false };
+        let lease = &group.hosted.lease;
+        group.serving == Some(lease.term()) && lease.serving() && !self.core.is_handing_over(partition)
+    }
+
+    /// Releases what is held although this node serves: whoever waits for a change of leadership that has
+    /// taken place already would wait until its deadline.
+    pub(super) fn release_where_served(&mut self, now: Timestamp) {
+        let held = self.groups.iter().filter(|(_, group)| !group.held.is_empty());
+        let held: Vec<_> = held.map(|(partition, _)| *partition).collect();
+        for partition in held {
+            if self.serves(partition) {
+                self.release_held(partition, now);
+            }
         }
     }
 

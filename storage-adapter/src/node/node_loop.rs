@@ -109,10 +109,7 @@ impl NodeLoop {
                     other => self.take(other, now),
                 }
             }
-            if now >= self.next_tick {
-                self.pass_time(now);
-            }
-            self.carry_out(now);
+            self.go_on(now);
             if !requests.is_empty() {
                 for request in requests.drain(..) {
                     self.execute(request, now);
@@ -122,6 +119,19 @@ impl NodeLoop {
             if self.shared.failed.is_cancelled() {
                 return self.stop();
             }
+        }
+    }
+
+    /// Lets time pass, and carries out what follows from that and from what was taken.
+    pub(super) fn go_on(&mut self, now: Timestamp) {
+        let is_due = now >= self.next_tick;
+        if is_due {
+            self.pass_time(now);
+        }
+        self.carry_out(now);
+        if is_due {
+            self.release_where_served(now);
+            self.carry_out(now);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Nodes in one process over loopback TCP, killed, wiped and restarted.
 
 mod fleet;
+mod held;
 mod leader_moves;
 mod route_pushes;
 mod throughput;
