@@ -1,7 +1,7 @@
 //! Which replica an eventually consistent read asks first, and which one if that is slow.
 
-/// One read in so many goes to a replica that would not be asked: to a gray one, so that it is found well
-/// again, else to each in turn, so that there is something to compare with.
+/// Beside one read in so many another replica is asked, too: a gray one, so that it is found well again, else
+/// each in turn, so that there is something to compare with.
 const PROBED: u64 = 64;
 
 /// A turn in which no replica is probed.
@@ -38,46 +38,57 @@ pub struct ReplicaChoice {
     pub first: usize,
     /// When that one is slow or fails; none: nobody else could answer.
     pub second: Option<usize>,
-    /// The first one would not be asked if it were not for its latency to be known.
-    pub is_probe: bool,
+    /// Whom to ask besides, only for its latency to be known: its answer is not the reader's.
+    pub probe: Option<usize>,
 }
 
 /// Chooses among the replicas of a partition with so many members: the healthiest, among these the nearest,
-/// among these each in turn. `turn` counts the reads. None: there is no replica.
+/// among these always the same, another one for another `spread` (the partition's number, say). `turn` counts
+/// the reads. None: there is no replica.
+///
+/// Replicas are at different points of the same history, so a reader that alternates between them sees it go
+/// back and forth. With this choice it does not while nothing happens to the replica that it reads. After that
+/// one was slow (another was asked, too, and was quicker), failed or became gray, and again when it is back, a
+/// read may see an older state than the one before it.
 #[must_use]
 pub fn choose_replicas(
     replicas: impl IntoIterator<Item = Replica>,
     members: usize,
+    spread: u64,
     turn: u64,
 ) -> Option<ReplicaChoice> {
     let members = members.max(1);
-    let in_turn = |place: usize, turn: u64| (place + (turn % members as u64) as usize) % members;
+    let rotated = |place: usize, by: u64| (place + (by % members as u64) as usize) % members;
+    let spread = scattered(spread);
     // The two least, and the one to be probed, each with its rank.
     let (mut best, mut next, mut probe) = (None, None, None);
     for replica in replicas {
-        let rank = (replica.health, !replica.is_near, in_turn(replica.place, turn));
+        let rank = (replica.health, !replica.is_near, rotated(replica.place, spread));
         let ranked = Some((rank, replica));
         if best.is_none_or(|(least, _)| rank < least) {
             (best, next) = (ranked, best);
         } else if next.is_none_or(|(least, _)| rank < least) {
             next = ranked;
         }
-        let wish = (replica.health != ReplicaHealth::Gray, in_turn(replica.place, turn / PROBED));
+        let wish = (replica.health != ReplicaHealth::Gray, rotated(replica.place, turn / PROBED));
         if replica.health <= ReplicaHealth::Gray && probe.is_none_or(|(least, _)| wish < least) {
             probe = Some((wish, replica));
         }
     }
     let (_, best) = best?;
-    match probe.filter(|(_, probe)| turn.is_multiple_of(PROBED) && probe.place != best.place) {
-        Some((_, probe)) => {
-            Some(ReplicaChoice { first: probe.place, second: Some(best.place), is_probe: true })
-        }
-        None => {
-            let second = next.filter(|(_, next)| next.health <= ReplicaHealth::Gray);
-            let second = second.map(|(_, next)| next.place);
-            Some(ReplicaChoice { first: best.place, second, is_probe: false })
-        }
-    }
+    let second = next.filter(|(_, next)| next.health <= ReplicaHealth::Gray);
+    // The one that is read anyway needs no probe.
+    let probe = probe.filter(|(_, probe)| turn.is_multiple_of(PROBED) && probe.place != best.place);
+    Some(ReplicaChoice {
+        first: best.place,
+        second: second.map(|(_, next)| next.place),
+        probe: probe.map(|(_, probe)| probe.place),
+    })
+}
+
+/// Numbers that are multiples of each other must not all come to the same remainder.
+const fn scattered(number: u64) -> u64 {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
 }
 
 #[cfg(test)]
@@ -88,24 +99,36 @@ mod tests {
     use ReplicaHealth::{Failing, Gray, Unconnected, Well};
 
     #[test]
-    fn the_replica_in_the_own_zone_serves_nearly_all_reads() {
+    fn the_replica_in_the_own_zone_serves_all_reads_and_the_others_are_probed() {
         let replicas = [far(0, Well), near(1, Well), far(2, Well)];
         let chosen = choices(&replicas, 64 * 3);
-        assert_eq!(chosen.iter().filter(|choice| choice.first == 1).count(), 64 * 3 - 2);
-        // And each of the others is asked now and then.
-        assert!([0, 2].into_iter().all(|other| chosen.iter().any(|choice| choice.first == other)));
+        assert!(chosen.iter().all(|choice| choice.first == 1));
+        let probed: Vec<_> = chosen.iter().filter_map(|choice| choice.probe).collect();
+        assert_eq!(probed, [0, 2], "the third turn is that of the replica that is read anyway");
     }
 
     #[test]
-    fn a_gray_replica_gets_one_probe_in_sixty_four_reads() {
+    fn a_gray_replica_gets_one_probe_in_sixty_four_reads_and_no_reader_its_answer() {
         let replicas = [far(0, Well), near(1, Gray), far(2, Well)];
         let chosen = choices(&replicas, 640);
-        let probes: Vec<_> = chosen.iter().filter(|choice| choice.first == 1).collect();
-        assert_eq!(probes.len(), 10);
-        assert!(probes.iter().all(|choice| choice.is_probe && choice.second.is_some_and(|other| other != 1)));
-        // The others share the rest.
-        let of_first = chosen.iter().filter(|choice| choice.first == 0).count();
-        assert!((200..=430).contains(&of_first), "{of_first}");
+        assert_eq!(chosen.iter().filter(|choice| choice.probe == Some(1)).count(), 10);
+        assert!(chosen.iter().all(|choice| choice.first != 1 && choice.second != Some(1)));
+    }
+
+    #[test]
+    fn equals_share_the_partitions_not_a_partitions_reads() {
+        let replicas = [near(0, Well), near(1, Well), near(2, Well)];
+        for step in [1, 2, 3, 64] {
+            let mut partitions = [0; 3];
+            for partition in 0..300 {
+                let spread = partition * step;
+                let choose = |turn| choose_replicas(replicas, 3, spread, turn).expect("there are replicas");
+                let first = choose(0).first;
+                assert!((0..200).all(|turn| choose(turn).first == first), "partition {spread}");
+                partitions[first] += 1;
+            }
+            assert!(partitions.iter().all(|count| (60..=140).contains(count)), "{step}: {partitions:?}");
+        }
     }
 
     #[test]
@@ -119,28 +142,28 @@ mod tests {
     fn a_lone_replica_is_asked_however_it_is() {
         for health in [Well, Gray, Failing, Unconnected] {
             let chosen = choices(&[far(0, health)], 130);
-            let alone = ReplicaChoice { first: 0, second: None, is_probe: false };
+            let alone = ReplicaChoice { first: 0, second: None, probe: None };
             assert!(chosen.iter().all(|choice| *choice == alone));
         }
-        assert_eq!(choose_replicas([], 3, 5), None);
+        assert_eq!(choose_replicas([], 3, 7, 5), None);
     }
 
     proptest! {
         #[test]
-        fn without_a_probe_nobody_better_is_passed_over(replicas in replicas(), turn: u64) {
-            let choice = choose_replicas(replicas.clone(), replicas.len(), turn);
+        fn nobody_better_is_passed_over(replicas in replicas(), spread: u64, turn: u64) {
+            let choice = choose_replicas(replicas.clone(), replicas.len(), spread, turn);
             let Some(choice) = choice else { return Err(TestCaseError::reject("no replicas")) };
             let rank = |place: usize| (replicas[place].health, !replicas[place].is_near);
-            if !choice.is_probe {
-                prop_assert!((0..replicas.len()).all(|other| rank(choice.first) <= rank(other)));
-            } else {
-                prop_assert!(turn.is_multiple_of(64) && replicas[choice.first].health <= Gray);
+            prop_assert!((0..replicas.len()).all(|other| rank(choice.first) <= rank(other)));
+            if let Some(probe) = choice.probe {
+                prop_assert!(turn.is_multiple_of(64) && replicas[probe].health <= Gray);
+                prop_assert_ne!(probe, choice.first);
             }
             if let Some(second) = choice.second {
                 prop_assert_ne!(second, choice.first);
                 let others = (0..replicas.len()).filter(|other| *other != choice.first);
                 prop_assert!(others.clone().all(|other| rank(second) <= rank(other)));
-                prop_assert!(choice.is_probe || replicas[second].health <= Gray);
+                prop_assert!(replicas[second].health <= Gray);
             }
         }
     }
@@ -154,7 +177,7 @@ mod tests {
     }
 
     fn choices(replicas: &[Replica], reads: u64) -> Vec<ReplicaChoice> {
-        let choose = |turn| choose_replicas(replicas.iter().copied(), replicas.len(), turn);
+        let choose = |turn| choose_replicas(replicas.iter().copied(), replicas.len(), 7, turn);
         (0..reads).map(|turn| choose(turn).expect("there are replicas")).collect()
     }
 

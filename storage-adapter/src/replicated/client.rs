@@ -14,11 +14,11 @@ use parking_lot::Mutex;
 use routing::{Budget, MemberKind, NO_PROBE, Replica, ReplicaHealth, Route, choose_replicas};
 use units::{NodeId, Timestamp, Zone};
 use wire::method::Execute;
-use wire::proto::storage::ExecuteRequest;
+use wire::proto::storage::{ExecuteRequest, ExecuteResponse};
 use wire::transport::{CallError, Connection, ConnectionConfig, Failure};
 
 use super::metrics::{self, ClientMetrics};
-use super::node_health::{self, NodeHealth, ReadKind};
+use super::node_health::{self, NodeHealth, Probe, ReadKind, Timing};
 use crate::{PartitionStore, StoreError, wire_form};
 
 /// When to come back to a node that is not connected or has too much to do.
@@ -29,6 +29,10 @@ const JUDGED_EVERY: Duration = Duration::from_millis(50);
 
 /// Second replicas asked, per 1,000 eventually consistent reads: what they add to storage's load at most.
 const HEDGES_PER_MILLE: u32 = 20;
+
+/// How long a probe's answer is waited for: longer than what makes a node gray, and short enough that a frozen
+/// one is not asked in vain for long before it is found well again.
+const PROBE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Second replicas that may be asked at once after a calm time: what is under way at a node that fails.
 const HEDGES_SAVED: u32 = 100;
@@ -72,7 +76,8 @@ impl std::fmt::Debug for Told {
 #[derive(Debug)]
 struct Node {
     connection: Connection,
-    health: NodeHealth,
+    /// Shared with a probe under way.
+    health: Arc<NodeHealth>,
     gray: Gauge,
 }
 
@@ -80,8 +85,8 @@ struct Node {
 struct Chosen {
     first: Arc<Node>,
     second: Option<Arc<Node>>,
+    probe: Option<Arc<Node>>,
     is_near: bool,
-    is_probe: bool,
 }
 
 impl ReplicatedStore {
@@ -116,7 +121,7 @@ impl ReplicatedStore {
             if !known && !address.is_empty() {
                 let connection = Connection::open(&address, ConnectionConfig::named(&self.name));
                 let gray = metrics::gray_gauge(node);
-                let opened = Arc::new(Node { connection, health: NodeHealth::default(), gray });
+                let opened = Arc::new(Node { connection, health: Arc::default(), gray });
                 newer.get_or_insert_with(|| (*current).clone()).insert(node, opened);
             }
         }
@@ -155,17 +160,21 @@ impl ReplicatedStore {
             let health = nodes.get(&member.node)?.health(now);
             Some(Replica { place, is_near: member.zone == self.zone, health })
         });
-        let choice = choose_replicas(replicas, route.members.len(), turn).ok_or(StoreError::Unknown)?;
+        let spread = route.partition.get();
+        let choice = choose_replicas(replicas, route.members.len(), spread, turn);
+        let choice = choice.ok_or(StoreError::Unknown)?;
         let node_at = |place: usize| nodes.get(&route.members[place].node).map(Arc::clone);
         Ok(Chosen {
             first: node_at(choice.first).ok_or(StoreError::Unknown)?,
             second: choice.second.and_then(node_at),
+            probe: choice.probe.and_then(node_at),
             is_near: route.members[choice.first].zone == self.zone,
-            is_probe: choice.is_probe,
         })
     }
 
-    /// Reads from the nearest replica that is well, and from a second one if that one is slow or fails.
+    /// Reads from the nearest replica that is well, and from a second one if that one is slow or fails. Reads
+    /// of a partition go to the same replica as long as nothing happens to it; after a second one has answered,
+    /// the next read may see an older state than this one.
     async fn read_eventually(
         &self,
         route: &Route,
@@ -180,10 +189,12 @@ impl ReplicatedStore {
 
         let kind = ReadKind::of(operation);
         let request = wire_form::request(route.table, route.partition, operation);
+        if let Some(probed) = chosen.probe {
+            probed.probe(&request, (kind, began));
+        }
         let mut first = pin!(chosen.first.read(&request, (kind, began), deadline));
         let Some(second) = chosen.second else { return first.await };
-        // A probed node may be slow: patience is that for the node that would have been asked.
-        let patience = if chosen.is_probe { &second } else { &chosen.first }.health.patience(kind);
+        let patience = chosen.first.health.patience(kind);
         let in_time = match tokio::time::timeout(patience, first.as_mut()).await {
             Ok(answer) if !may_succeed_elsewhere(&answer) => return answer,
             Ok(failed) => Some(failed),
@@ -220,7 +231,7 @@ impl ReplicatedStore {
         let nodes = self.nodes.load();
         let nodes: Vec<_> = nodes.iter().collect();
         let fleet: Vec<_> =
-            nodes.iter().map(|(_, node)| (&node.health, node.connection.silent_for(now))).collect();
+            nodes.iter().map(|(_, node)| (&*node.health, node.connection.silent_for(now))).collect();
         node_health::judge(&fleet, now, |at, is_gray| {
             let (id, node) = nodes[at];
             node.gray.set(f64::from(u8::from(is_gray)));
@@ -250,22 +261,34 @@ impl Node {
         deadline: Duration,
     ) -> Result<Outcome, StoreError> {
         let timing = self.health.begin(kind, now);
-        let answer = self.connection.call::<Execute>(request, deadline).await;
-        let is_late =
-            matches!(answer, Err(CallError::Timeout | CallError::Failed(Failure::DeadlineExceeded)));
-        let answer = typed(answer, false);
-        let now = wire::clock::now();
-        match &answer {
-            Ok(_) => timing.answered(now),
-            // Dropped: it took at least so long.
-            Err(_) if is_late => drop(timing),
-            Err(_) => timing.refused(),
-        }
-        if may_succeed_elsewhere(&answer) {
-            self.health.failed(now);
-        }
-        answer
+        judged(timing, self.connection.call::<Execute>(request, deadline).await)
     }
+
+    /// Reads for nobody: what is learnt is how long it takes. One at a time.
+    fn probe(&self, request: &ExecuteRequest, (kind, now): (ReadKind, Timestamp)) {
+        let Some(probe) = Probe::begin(&self.health) else { return };
+        let on_answer = move |answer| drop(judged(probe.health().begin(kind, now), answer));
+        // Not sent: there is too much to do, or no connection. The next one comes soon.
+        let _sent = self.connection.call_detached::<Execute>(request, PROBE_DEADLINE, on_answer);
+    }
+}
+
+/// What came of an eventually consistent read, and what it says of the node.
+fn judged(timing: Timing<'_>, answer: Result<ExecuteResponse, CallError>) -> ReadAnswer {
+    let is_late = matches!(answer, Err(CallError::Timeout | CallError::Failed(Failure::DeadlineExceeded)));
+    let answer = typed(answer, false);
+    let now = wire::clock::now();
+    let health = timing.health();
+    match &answer {
+        Ok(_) => timing.answered(now),
+        // Dropped: it took at least so long.
+        Err(_) if is_late => drop(timing),
+        Err(_) => timing.refused(),
+    }
+    if may_succeed_elsewhere(&answer) {
+        health.failed(now);
+    }
+    answer
 }
 
 impl PartitionStore for ReplicatedStore {
@@ -328,10 +351,7 @@ const fn may_succeed_elsewhere(answer: &ReadAnswer) -> bool {
 }
 
 /// What came of a call, typed.
-fn typed(
-    answer: Result<wire::proto::storage::ExecuteResponse, CallError>,
-    is_write: bool,
-) -> Result<Outcome, StoreError> {
+fn typed(answer: Result<ExecuteResponse, CallError>, is_write: bool) -> Result<Outcome, StoreError> {
     match answer {
         Ok(response) => wire_form::outcome(response),
         Err(error) => Err(failure(&error, is_write)),

@@ -1,6 +1,7 @@
 //! How a storage node does, as this client sees it: how long its reads take, whether that is slow beside the
 //! other nodes, and whether it has just failed.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -47,6 +48,7 @@ impl ReadKind {
 pub(super) struct NodeHealth {
     avoided_until: AtomicU64,
     is_gray: AtomicBool,
+    is_probed: AtomicBool,
     kinds: [Latencies; 2],
 }
 
@@ -86,7 +88,7 @@ impl NodeHealth {
 
     /// A read begins; it counts when the [`Timing`] ends.
     pub(super) const fn begin(&self, kind: ReadKind, now: Timestamp) -> Timing<'_> {
-        Timing { latencies: self.of(kind), began: now, counts: true }
+        Timing { health: self, kind, began: now, counts: true }
     }
 
     const fn of(&self, kind: ReadKind) -> &Latencies {
@@ -98,16 +100,22 @@ impl NodeHealth {
 /// as one that took at least so long.
 #[must_use]
 pub(super) struct Timing<'a> {
-    latencies: &'a Latencies,
+    health: &'a NodeHealth,
+    kind: ReadKind,
     began: Timestamp,
     counts: bool,
 }
 
-impl Timing<'_> {
+impl<'a> Timing<'a> {
+    /// The node's.
+    pub(super) const fn health(&self) -> &'a NodeHealth {
+        self.health
+    }
+
     /// It was answered.
     pub(super) fn answered(mut self, now: Timestamp) {
         self.counts = false;
-        self.latencies.recent.record(now.since(self.began), now);
+        self.health.of(self.kind).recent.record(now.since(self.began), now);
     }
 
     /// It was refused, which says nothing of how long reads take.
@@ -118,8 +126,9 @@ impl Timing<'_> {
     /// All that is known is that it would have taken longer. It may not make a slow node look quick: what is
     /// overtaken early counts as the node's usual time.
     fn overtaken(&self, now: Timestamp) {
-        let usual = Duration::from_nanos(self.latencies.median.load(Ordering::Relaxed));
-        self.latencies.recent.record(now.since(self.began).max(usual), now);
+        let latencies = self.health.of(self.kind);
+        let usual = Duration::from_nanos(latencies.median.load(Ordering::Relaxed));
+        latencies.recent.record(now.since(self.began).max(usual), now);
     }
 }
 
@@ -128,6 +137,28 @@ impl Drop for Timing<'_> {
         if self.counts {
             self.overtaken(wire::clock::now());
         }
+    }
+}
+
+/// A probe under way at a node: the only one.
+#[derive(Debug)]
+pub(super) struct Probe(Arc<NodeHealth>);
+
+impl Probe {
+    /// Begins one; none: one is under way. It ends when it is dropped.
+    pub(super) fn begin(health: &Arc<NodeHealth>) -> Option<Self> {
+        (!health.is_probed.swap(true, Ordering::Relaxed)).then(|| Self(Arc::clone(health)))
+    }
+
+    /// The node's.
+    pub(super) fn health(&self) -> &NodeHealth {
+        &self.0
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.0.is_probed.store(false, Ordering::Relaxed);
     }
 }
 
@@ -227,6 +258,15 @@ mod tests {
         (0..100).for_each(|_| node.begin(ReadKind::Point, START).refused());
         judge(&[(&node, None)], START, |_, _| ());
         assert_eq!(node.patience(ReadKind::Point), UNKNOWN_PATIENCE);
+    }
+
+    #[test]
+    fn a_node_is_probed_once_at_a_time() {
+        let node = Arc::default();
+        let probe = Probe::begin(&node);
+        assert!(probe.is_some() && Probe::begin(&node).is_none());
+        drop(probe);
+        assert!(Probe::begin(&node).is_some());
     }
 
     #[test]

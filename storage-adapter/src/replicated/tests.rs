@@ -124,13 +124,35 @@ async fn when_both_refuse_the_first_refusal_is_the_answer() {
 }
 
 #[tokio::test]
-async fn the_replica_in_the_own_zone_serves_while_it_is_well() {
+async fn the_replica_in_the_own_zone_serves_all_reads_and_nobody_waits_for_a_probe() {
     let fleet = Fleet::start(Budget::new(0, 0)).await;
+    fleet.other.does(Does::Hold);
     for _ in 0..128 {
         fleet.read(false).await.unwrap();
     }
-    // Of the two probes, the second is its turn anyway.
-    assert!(fleet.near.received() >= 126, "{}", fleet.near.received());
+    // The turn of one of the two probes is that of the replica that is read anyway.
+    fleet.other.until_received(1).await;
+    assert_eq!((fleet.near.received(), fleet.other.received()), (128, 1));
+}
+
+#[tokio::test]
+async fn reads_of_a_partition_stay_at_one_of_two_equals_and_partitions_are_shared() {
+    let fleet = Fleet::start(Budget::new(0, 0)).await;
+    let far_away = Zone::new(9);
+    let members = fleet.route.members.iter().map(|member| Member { zone: far_away, ..*member });
+    let mut route = Route { members: members.collect(), ..fleet.route.clone() };
+    let mut served = [0, 0];
+    for partition in 0..16 {
+        route.partition = PartitionId::new(partition);
+        let before = [fleet.near.received(), fleet.other.received()];
+        for _ in 0..3 {
+            fleet.client.execute(&route, &get(false), LONG).await.unwrap();
+        }
+        let reads = [fleet.near.received() - before[0], fleet.other.received() - before[1]];
+        assert!(reads == [3, 0] || reads == [0, 3], "{reads:?} of partition {partition}");
+        served[usize::from(reads[1] > 0)] += 1;
+    }
+    assert!(served.iter().all(|partitions| *partitions > 0), "{served:?}");
 }
 
 #[tokio::test]
@@ -154,6 +176,7 @@ async fn a_slow_replica_is_avoided_but_for_probes() {
     for _ in 0..64 {
         fleet.read(false).await.unwrap();
     }
+    fleet.near.until_received(slow_reads + 1).await;
     assert_eq!(fleet.near.received() - slow_reads, 1);
 }
 
