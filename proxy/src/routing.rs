@@ -17,6 +17,7 @@ mod lookup_sender;
 mod memds_servers;
 mod metrics;
 mod node_refresh;
+mod repeats;
 mod server_choice;
 mod status;
 mod table_cache;
@@ -41,10 +42,11 @@ use self::lookup::{Asked, Said};
 use self::lookup_queue::Patience;
 use self::memds_servers::MemdsServers;
 use self::metrics::Metrics;
+use self::repeats::Repeats;
 use self::table_cache::TableCache;
 
 pub use self::status::{RoutingStatus, ServerStatus};
-use ::routing::{Budget, KeyRange, Learned};
+use ::routing::{KeyRange, Learned};
 pub use ::routing::{NodeAddress, NodeDirectory, Route};
 
 /// What routing needs to know at its start.
@@ -57,12 +59,6 @@ pub struct RoutingConfig {
     /// Memory for the routes of idle tables, per proxy, in bytes, at about 100 bytes each.
     pub warm_routes_bytes: usize,
 }
-
-/// Rounds of questions beyond a wait's first, for 1,000 operations: lookups stay nearly constant also when
-/// MemDS comes back empty, and every request waits.
-const REPEATS_PER_MILLE: u32 = 100;
-/// And so many at once.
-const REPEATS_RESERVE: u32 = 100;
 
 /// What was forgotten: how many of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -110,8 +106,7 @@ struct Inner {
     routes: ::routing::RouteCache,
     nodes: watch::Sender<Arc<NodeDirectory>>,
     node_unknown: Notify,
-    /// For the rounds of questions beyond a wait's first.
-    repeats: Budget,
+    repeats: Repeats,
     metrics: Metrics,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -228,7 +223,7 @@ impl Routing {
         deadline: Duration,
     ) -> Result<Arc<Route>, RoutingError> {
         let inner = &self.inner;
-        inner.repeats.request();
+        inner.repeats.operation();
         if let Looked::Yes(brought) = looked {
             inner.metrics.miss.increment(1);
             if let Some(route) = inner.best(table, key, brought) {
@@ -342,7 +337,7 @@ impl Inner {
             routes: ::routing::RouteCache::with_capacity(config.cached_routes, config.warm_routes_bytes),
             nodes: watch::Sender::new(Arc::default()),
             node_unknown: Notify::new(),
-            repeats: Budget::new(REPEATS_PER_MILLE, REPEATS_RESERVE),
+            repeats: Repeats::new(),
             metrics: Metrics::new(),
             tasks: Mutex::default(),
         }

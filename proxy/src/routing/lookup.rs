@@ -143,8 +143,8 @@ impl Inner {
     }
 
     /// Asks two servers, in rounds, until `found` makes of an answer what is wanted; each answer is taken
-    /// into the caches first. Rounds beyond the first are paid for from a budget; while that is empty, what
-    /// others learn is waited for.
+    /// into the caches first. Rounds beyond the first are bounded by [`Repeats`](super::repeats::Repeats);
+    /// while there may be none, what others learn is waited for.
     pub(super) async fn ask_until<T>(
         &self,
         asked: &Asked,
@@ -169,7 +169,7 @@ impl Inner {
                 return Err(RoutingError::Unavailable);
             }
             tokio::time::sleep(pause).await;
-            may_ask = self.repeats.spend();
+            may_ask = self.repeats.spend(clock::now());
             if may_ask {
                 self.metrics.repeated_lookups.increment(self.memds.asked_at_once());
             }

@@ -10,7 +10,7 @@
 //! | `weir_proxy_lookup_batch_size` | | lookups in one message |
 //! | `weir_proxy_lookup_seconds` | | from a message of lookups to its answers |
 //! | `weir_proxy_second_lookups_total` | | operations that asked again for their route, since it did not come with the table |
-//! | `weir_proxy_repeated_lookups_total` | | lookups sent by rounds of questions beyond a wait's first: one for ten operations at most, after a reserve |
+//! | `weir_proxy_repeated_lookups_total` | | lookups sent by rounds of questions beyond a wait's first: bounded, mostly by a tenth of the operations |
 //! | `weir_proxy_routes_learned_total` | `source` | routes that were news, from `memds` or a node's `redirect` |
 //! | `weir_proxy_stale_routes_total` | `source` | cached routes found stale: a background lookup's answer was newer (`memds`), or a node redirected (`redirect`) or did not know the partition (`unknown`) |
 //! | `weir_proxy_memds_gray` | `server` | 1: slow beside the others, silent or not connected; avoided where more than two are configured |
