@@ -208,6 +208,11 @@ impl ReplicatedStore {
             };
         }
         let now = wire::clock::now();
+        if in_time.is_none() {
+            // The late read is given up as soon as the other is answered, and says little of a node that may
+            // be frozen. This one waits.
+            chosen.first.probe(&request, (kind, now));
+        }
         let left = deadline.saturating_sub(now.since(began));
         let second = pin!(second.read(&request, (kind, now), left));
         let (answer, won) = match in_time {

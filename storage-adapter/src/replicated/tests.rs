@@ -31,12 +31,14 @@ async fn a_second_replica_answers_when_the_first_is_slow_and_the_first_is_cancel
 
     assert_eq!(fleet.read(false).await, Ok(Outcome::Item(None)));
 
-    assert_eq!((fleet.near.received(), fleet.other.received()), (1, 1));
+    // The second is a probe.
+    fleet.near.until_received(2).await;
+    assert_eq!((fleet.near.received(), fleet.other.received()), (2, 1));
     let held = fleet.near.take_held();
     // What follows on the same stream arrives after the cancellation.
     fleet.near.does(Does::Answer);
     fleet.read(true).await.unwrap();
-    assert!(held.iter().all(Responder::is_cancelled));
+    assert!(held[0].is_cancelled());
 }
 
 #[tokio::test]
@@ -47,13 +49,14 @@ async fn the_first_replicas_answer_counts_when_it_is_first_after_all() {
     let reading = fleet.read(false);
     let answering = async {
         fleet.other.until_received(1).await;
+        fleet.near.until_received(2).await;
         fleet.near.release();
     };
 
     let (answer, ()) = tokio::join!(reading, answering);
 
     assert_eq!(answer, Ok(Outcome::Item(None)));
-    assert_eq!((fleet.near.received(), fleet.other.received()), (1, 1));
+    assert_eq!((fleet.near.received(), fleet.other.received()), (2, 1), "the read, its probe, its hedge");
 }
 
 #[tokio::test]
@@ -72,7 +75,7 @@ async fn second_replicas_are_asked_within_the_budget_only() {
     let (answers, ()) = tokio::join!(reads, answering);
 
     assert!(answers.iter().all(|answer| *answer == Ok(Outcome::Item(None))), "{answers:?}");
-    assert_eq!((fleet.near.received(), fleet.other.received()), (10, 3));
+    assert_eq!((fleet.near.received(), fleet.other.received()), (11, 3), "one probe at a time");
 }
 
 #[tokio::test]
@@ -85,13 +88,14 @@ async fn a_strong_read_is_never_sent_twice() {
         // Begun later, it was slow for long enough: so was the strong read.
         assert_eq!(fleet.read(false).await, Ok(Outcome::Item(None)));
         assert_eq!(fleet.other.received(), 1);
+        fleet.near.until_received(3).await;
         fleet.near.release();
     };
 
     let (answer, ()) = tokio::join!(strong, later);
 
     assert_eq!(answer, Ok(Outcome::Item(None)));
-    assert_eq!((fleet.near.received(), fleet.other.received()), (2, 1));
+    assert_eq!((fleet.near.received(), fleet.other.received()), (3, 1), "and the eventual read's probe");
 }
 
 #[tokio::test]
@@ -178,6 +182,25 @@ async fn a_slow_replica_is_avoided_but_for_probes() {
     }
     fleet.near.until_received(slow_reads + 1).await;
     assert_eq!(fleet.near.received() - slow_reads, 1);
+}
+
+#[tokio::test]
+async fn a_frozen_replica_is_found_although_each_read_of_it_is_given_up() {
+    let fleet = Fleet::start(Budget::new(0, 100_000)).await;
+    fleet.near.does(Does::Hold);
+    let found = async {
+        loop {
+            let asked = fleet.near.received();
+            fleet.read(false).await.unwrap();
+            // Neither read nor probed any more.
+            if fleet.near.received() == asked {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(LONG, found).await.expect("it is found");
+    // By its silence: these are too few to judge its latencies by.
+    assert!(fleet.near.received() < 20, "{}", fleet.near.received());
 }
 
 /// A client in the near node's zone, and two nodes.
