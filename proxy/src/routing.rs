@@ -232,7 +232,7 @@ impl Routing {
             inner.metrics.second_lookups.increment(1);
         } else if let Some((route, tier)) = inner.routes.find(TableId::new(table.id), key) {
             inner.metrics.found_in(tier).increment(1);
-            inner.ask_in_background(table, key);
+            inner.ask_in_background(table, key, &route);
             return Ok(route);
         } else {
             inner.metrics.miss.increment(1);
@@ -278,7 +278,7 @@ impl Routing {
         inner.metrics.stale_by_unknown.increment(1);
         let better = |answered| inner.best(table, key, answered).filter(|route| route.supersedes(tried));
         if let Some(route) = better(None) {
-            inner.ask_in_background(table, key);
+            inner.ask_in_background(table, key, &route);
             return Ok(route);
         }
         match inner.ask_round(&Asked::route(table, key), deadline, |said| better(said.route())).await {

@@ -56,6 +56,13 @@ impl RouteEntry<'_> {
         Some((head.version, (1..=members).contains(&head.leader), head.partition))
     }
 
+    /// Whether it says no more than `route`: the same start of the range, and no newer version. None: the entry
+    /// is malformed.
+    #[must_use]
+    pub fn is_known_by(&self, route: &Route) -> Option<bool> {
+        self.version().map(|version| version <= route.rank() && *self.start == *route.range.start)
+    }
+
     /// The end of the partition's range, if it has one. None: the entry is malformed.
     pub(crate) fn end(&self) -> Option<Option<&[u8]>> {
         Head::read(&mut Rest(self.value)).map(|head| head.end)

@@ -27,7 +27,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Lookup {
     pub(super) asked: Asked,
-    pub(super) waiter: Option<Waiter>,
+    pub(super) for_whom: ForWhom,
 }
 
 /// A lookup that was sent: what its answer is about, and for whom.
@@ -35,7 +35,16 @@ pub(super) struct Lookup {
 pub(super) struct Sent {
     /// None: it was asked for by name.
     pub(super) table: Option<TableId>,
-    pub(super) waiter: Option<Waiter>,
+    pub(super) for_whom: ForWhom,
+}
+
+/// What an answer is for.
+#[derive(Debug)]
+pub(super) enum ForWhom {
+    /// Somebody who waits.
+    Waiter(Waiter),
+    /// The caches: a request used this route, and an answer that says no more needs no look at them.
+    Refresh(Arc<Route>),
 }
 
 /// Who waits: it is told of each server's answer. That a lookup ended without one shows by its being dropped.
@@ -134,10 +143,11 @@ impl Asked {
 
 impl Inner {
     /// Sends the lookup to two servers, and waits for neither. The cost of every hit: two short locks.
-    pub(super) fn ask_in_background(&self, table: &TableDescriptor, key: &Bytes) {
+    pub(super) fn ask_in_background(&self, table: &TableDescriptor, key: &Bytes, known: &Arc<Route>) {
         let now = clock::now();
         for server in self.memds.next_two() {
-            let lookup = Lookup { asked: Asked::route(table, key), waiter: None };
+            let for_whom = ForWhom::Refresh(Arc::clone(known));
+            let lookup = Lookup { asked: Asked::route(table, key), for_whom };
             server.push(lookup, Urgency::Background, now);
         }
     }
@@ -189,7 +199,8 @@ impl Inner {
         let (sender, mut answers) = mpsc::channel(2);
         let now = clock::now();
         for server in self.memds.next_two() {
-            let lookup = Lookup { asked: asked.clone(), waiter: Some(sender.clone()) };
+            let for_whom = ForWhom::Waiter(sender.clone());
+            let lookup = Lookup { asked: asked.clone(), for_whom };
             server.push(lookup, Urgency::Waited, now);
         }
         drop(sender);
@@ -227,14 +238,20 @@ impl Inner {
                 if let Some(descriptor) = descriptor {
                     self.absorb_descriptor(descriptor);
                 }
-                let wanted = sent.waiter.as_ref().is_some_and(|waiter| !waiter.is_closed());
-                Heard::Found(match route {
-                    Some(entry) if wanted => self.take_route(table, entry),
-                    Some(entry) => {
-                        self.absorb_route(table, entry, sent.waiter.is_none());
+                Heard::Found(match (route, &sent.for_whom) {
+                    (Some(entry), ForWhom::Waiter(waiter)) if !waiter.is_closed() => {
+                        self.take_route(table, entry)
+                    }
+                    (Some(entry), ForWhom::Waiter(_)) => {
+                        self.absorb_route(table, entry, false);
                         None
                     }
-                    None => None,
+                    (Some(entry), ForWhom::Refresh(known)) if entry.is_known_by(known) == Some(true) => None,
+                    (Some(entry), ForWhom::Refresh(_)) => {
+                        self.absorb_route(table, entry, true);
+                        None
+                    }
+                    (None, _) => None,
                 })
             }
             LookupAnswer::NoTable => {
@@ -247,7 +264,7 @@ impl Inner {
             }
             LookupAnswer::NotReady => Heard::NotReady,
         };
-        if let Some(waiter) = sent.waiter {
+        if let ForWhom::Waiter(waiter) = sent.for_whom {
             let _nobody_waits = waiter.try_send(heard);
         }
     }

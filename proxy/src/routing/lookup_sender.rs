@@ -103,8 +103,8 @@ fn send(inner: &Arc<Inner>, server: &Arc<LookupSender>, batch: Batch<Lookup>) {
     let count = batch.lookups.len();
     let mut message = LookupBatch { lookups: Vec::with_capacity(count) };
     let mut sent = Vec::with_capacity(count);
-    for Lookup { asked, waiter } in batch.lookups {
-        sent.push(Sent { table: asked.table(), waiter });
+    for Lookup { asked, for_whom } in batch.lookups {
+        sent.push(Sent { table: asked.table(), for_whom });
         message.lookups.push(asked.into_entry());
     }
     let at = clock::now();

@@ -77,12 +77,12 @@ impl MemdsServers {
 
     /// Judges each server anew.
     pub(super) fn judge(&self, now: Timestamp) {
-        let medians: Vec<Option<Duration>> =
+        let slow_tenths: Vec<Option<Duration>> =
             self.servers.iter().map(|server| server.latencies.quantile(GRAY_QUANTILE, now)).collect();
         let mut gray = 0;
         for (at, server) in self.servers.iter().enumerate() {
-            let others = medians.iter().enumerate().filter(|(other, _)| *other != at);
-            let slow = is_gray(medians[at], others.filter_map(|(_, median)| *median));
+            let others = slow_tenths.iter().enumerate().filter(|(other, _)| *other != at);
+            let slow = is_gray(slow_tenths[at], others.filter_map(|(_, took)| *took));
             let is_gray = slow || server.is_silent(now) || !server.connection.is_connected();
             gray |= u64::from(is_gray) << at;
         }
@@ -90,10 +90,10 @@ impl MemdsServers {
         for (at, server) in self.servers.iter().enumerate() {
             let (was_gray, is_gray) = (before >> at & 1 == 1, gray >> at & 1 == 1);
             server.metrics.gray.set(f64::from(u8::from(is_gray)));
-            let (server, median) = (server.connection.address(), medians[at]);
+            let (server, took) = (server.connection.address(), slow_tenths[at]);
             match (was_gray, is_gray) {
-                (false, true) => warn!(server, ?median, "a MemDS server turned gray"),
-                (true, false) => info!(server, ?median, "a MemDS server is well again"),
+                (false, true) => warn!(server, ?took, "a MemDS server turned gray"),
+                (true, false) => info!(server, ?took, "a MemDS server is well again"),
                 _ => {}
             }
         }
