@@ -56,8 +56,8 @@ pub(super) struct NodeHealth {
 #[derive(Debug, Default)]
 struct Latencies {
     recent: LatencyWindow,
-    /// Of the last judgement, in nanoseconds; 0: unknown.
-    median: AtomicU64,
+    /// What most take, by the last judgement, in nanoseconds; 0: unknown.
+    usual: AtomicU64,
     /// Of the last judgement, in nanoseconds; 0: unknown.
     patience: AtomicU64,
 }
@@ -127,7 +127,7 @@ impl<'a> Timing<'a> {
     /// overtaken early counts as the node's usual time.
     fn overtaken(&self, now: Timestamp) {
         let latencies = self.health.of(self.kind);
-        let usual = Duration::from_nanos(latencies.median.load(Ordering::Relaxed));
+        let usual = Duration::from_nanos(latencies.usual.load(Ordering::Relaxed));
         latencies.recent.record(now.since(self.began).max(usual), now);
     }
 }
@@ -170,8 +170,8 @@ pub(super) fn judge(
     mut changed: impl FnMut(usize, bool),
 ) {
     let [points, pages] = ReadKind::ALL.map(|kind| {
-        let medians: Vec<_> = fleet.iter().map(|(node, _)| node.of(kind).read(now)).collect();
-        gray_among(&medians)
+        let usual: Vec<_> = fleet.iter().map(|(node, _)| node.of(kind).read(now)).collect();
+        gray_among(&usual)
     });
     for (at, (node, silent_for)) in fleet.iter().enumerate() {
         let is_silent = silent_for.is_some_and(|silent_for| silent_for > SILENCE);
@@ -183,14 +183,14 @@ pub(super) fn judge(
 }
 
 impl Latencies {
-    /// Takes note of the recent median, which it returns, and of the patience.
+    /// Takes note of what most recent reads take, which it returns, and of the patience.
     fn read(&self, now: Timestamp) -> Option<Duration> {
         let nanos = |took: Duration| u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let median = self.recent.quantile(GRAY_QUANTILE, now);
+        let usual = self.recent.quantile(GRAY_QUANTILE, now);
         let patience = self.recent.quantile(HEDGE_QUANTILE, now).map(|slow| slow.max(LEAST_PATIENCE));
-        self.median.store(median.map_or(0, nanos), Ordering::Relaxed);
+        self.usual.store(usual.map_or(0, nanos), Ordering::Relaxed);
         self.patience.store(patience.map_or(0, nanos), Ordering::Relaxed);
-        median
+        usual
     }
 }
 
