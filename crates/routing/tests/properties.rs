@@ -1,36 +1,11 @@
 //! The partition map and the route cache against naive models.
 
-use bytes::Bytes;
+mod naive;
+
+use naive::{KEYS, Model, overlap, route, whole};
 use proptest::prelude::*;
-use routing::{KeyRange, Learned, Member, MemberKind, PartitionMap, Route, RouteVersion};
-use units::{NodeId, PartitionId, TableId, Term, Zone};
-
-/// Keys are single bytes below this: few enough that ranges collide all the time.
-const KEYS: u8 = 24;
-
-/// The rules, written down as plainly as possible.
-#[derive(Default)]
-struct Model {
-    routes: Vec<Route>,
-}
-
-impl Model {
-    fn learn(&mut self, route: &Route) -> Learned {
-        let overlaps = |known: &Route| {
-            known.table == route.table && (0..=KEYS).any(|key| known.holds(&[key]) && route.holds(&[key]))
-        };
-        if self.routes.iter().any(|known| overlaps(known) && !route.supersedes(known)) {
-            return Learned::Known;
-        }
-        self.routes.retain(|known| !overlaps(known));
-        self.routes.push(route.clone());
-        Learned::News
-    }
-
-    fn holder(&self, table: TableId, key: &[u8]) -> Option<&Route> {
-        self.routes.iter().find(|route| route.table == table && route.holds(key))
-    }
-}
+use routing::{Learned, PartitionMap, Route};
+use units::TableId;
 
 proptest! {
     #[test]
@@ -106,39 +81,6 @@ fn a_known_leader_beats_an_unknown_one_of_the_same_term() {
     let known = whole(TableId::new(1));
     let unknown = Route { leader: None, ..known.clone() };
     assert!(known.supersedes(&unknown) && !unknown.supersedes(&known));
-}
-
-fn route() -> impl Strategy<Value = Route> {
-    (1u64..3, 0u64..4, 0..KEYS, 1..=KEYS, 0u64..4, 0u64..3, any::<bool>()).prop_map(
-        |(table, partition, start, width, configuration, term, led)| {
-            let end = start.saturating_add(width);
-            Route {
-                partition: PartitionId::new(partition),
-                range: KeyRange {
-                    start: if start == 0 { Bytes::new() } else { Bytes::copy_from_slice(&[start]) },
-                    end: (end < KEYS).then(|| Bytes::copy_from_slice(&[end])),
-                },
-                leader: led.then(|| NodeId::new(1)),
-                version: RouteVersion { configuration, term: Term::new(term) },
-                ..whole(TableId::new(table))
-            }
-        },
-    )
-}
-
-fn whole(table: TableId) -> Route {
-    Route {
-        table,
-        partition: PartitionId::new(1),
-        range: KeyRange::default(),
-        members: vec![Member { node: NodeId::new(1), zone: Zone::new(0), kind: MemberKind::Storage }],
-        leader: Some(NodeId::new(1)),
-        version: RouteVersion::default(),
-    }
-}
-
-fn overlap(one: &Route, other: &Route) -> bool {
-    (0..=KEYS).any(|key| one.holds(&[key]) && other.holds(&[key]))
 }
 
 fn all_keys() -> impl Iterator<Item = (TableId, [u8; 1])> {

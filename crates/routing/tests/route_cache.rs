@@ -1,16 +1,15 @@
 //! The route cache against a naive model, and its bounds.
 
+mod naive;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
+use naive::{KEYS, Model, overlap, route, whole};
 use proptest::prelude::*;
-use routing::{
-    KeyRange, Learned, Member, MemberKind, PartitionMap, Route, RouteCache, RouteEntry, RouteVersion, Tier,
-};
-use units::{NodeId, PartitionId, TableId, Term, Zone};
+use routing::{KeyRange, Learned, PartitionMap, Route, RouteCache, RouteEntry, RouteVersion, Tier};
+use units::{TableId, Term};
 
-/// Keys are single bytes below this: few enough that ranges collide all the time.
-const KEYS: u8 = 24;
 /// More than any of these tests fills.
 const ROOM: usize = 1 << 20;
 
@@ -22,27 +21,6 @@ enum Act {
     Lookup(TableId, u8),
     Forget(TableId),
     Clear,
-}
-
-/// The rules, written down as plainly as possible: without bounds.
-#[derive(Default)]
-struct Model {
-    routes: Vec<Route>,
-}
-
-impl Model {
-    fn learn(&mut self, route: &Route) -> Learned {
-        if self.routes.iter().any(|known| overlap(known, route) && !route.supersedes(known)) {
-            return Learned::Known;
-        }
-        self.routes.retain(|known| !overlap(known, route));
-        self.routes.push(route.clone());
-        Learned::News
-    }
-
-    fn holder(&self, table: TableId, key: u8) -> Option<&Route> {
-        self.routes.iter().find(|route| route.table == table && route.holds(&[key]))
-    }
 }
 
 proptest! {
@@ -61,7 +39,7 @@ proptest! {
                 }
                 Act::Lookup(table, key) => {
                     let found = cache.lookup(table, &[key]);
-                    prop_assert_eq!(found.as_deref(), model.holder(table, key));
+                    prop_assert_eq!(found.as_deref(), model.holder(table, &[key]));
                 }
                 Act::Forget(table) => {
                     cache.forget_table(table);
@@ -79,7 +57,7 @@ proptest! {
         }
         for (table, key) in all_keys() {
             let found = cache.lookup(table, &[key]);
-            prop_assert_eq!(found.as_deref(), model.holder(table, key));
+            prop_assert_eq!(found.as_deref(), model.holder(table, &[key]));
         }
     }
 
@@ -270,39 +248,6 @@ fn act() -> impl Strategy<Value = Act> {
         1 => table().prop_map(Act::Forget),
         1 => Just(Act::Clear),
     ]
-}
-
-fn route() -> impl Strategy<Value = Route> {
-    (1_u64..3, 0_u64..4, 0..KEYS, 1..=KEYS, 0_u64..4, 0_u64..3, any::<bool>()).prop_map(
-        |(table, partition, start, width, configuration, term, led)| {
-            let end = start.saturating_add(width);
-            Route {
-                partition: PartitionId::new(partition),
-                range: KeyRange {
-                    start: if start == 0 { Bytes::new() } else { Bytes::copy_from_slice(&[start]) },
-                    end: (end < KEYS).then(|| Bytes::copy_from_slice(&[end])),
-                },
-                leader: led.then(|| NodeId::new(1)),
-                version: RouteVersion { configuration, term: Term::new(term) },
-                ..whole(TableId::new(table))
-            }
-        },
-    )
-}
-
-fn whole(table: TableId) -> Route {
-    Route {
-        table,
-        partition: PartitionId::new(1),
-        range: KeyRange::default(),
-        members: vec![Member { node: NodeId::new(1), zone: Zone::new(0), kind: MemberKind::Storage }],
-        leader: Some(NodeId::new(1)),
-        version: RouteVersion::default(),
-    }
-}
-
-fn overlap(one: &Route, other: &Route) -> bool {
-    one.table == other.table && (0..=KEYS).any(|key| one.holds(&[key]) && other.holds(&[key]))
 }
 
 fn all_keys() -> impl Iterator<Item = (TableId, u8)> {
