@@ -220,7 +220,7 @@ fn banner(
         "Weir {version}: every tier in one process, three replicas in three pretend zones.
 
   endpoint    http://{endpoint}
-  operators   http://{operators}  (/livez /readyz /metrics; weir quota, top, explain, gac, routes, memds)
+  operators   http://{operators}  (/livez /readyz /metrics; weir quota, top, explain, gac, routes, memds, cache, leaders)
   data        {data}
   access key  {access}
   secret key  {secret}
