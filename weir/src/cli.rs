@@ -1,7 +1,7 @@
 //! The command line: what `weir --help` teaches.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,7 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  \
         weir dev                                 keep data in ./weir-data, listen on port 8000\n  \
         weir dev --ephemeral --port 0            keep nothing, listen on any free port\n  \
+        weir dev --replicas 1                    one storage node, one copy of everything: cheapest\n  \
         weir dev --accept-any-credentials        drop-in for DynamoDB Local (loopback only)")]
     Dev(Box<DevArgs>),
 
@@ -148,6 +149,12 @@ pub(crate) struct DevArgs {
     #[arg(long, conflicts_with = "data_dir")]
     pub ephemeral: bool,
 
+    /// Copies of every partition. 3: three storage nodes, and a write is answered once two of them have it on
+    /// disk. 1: one storage node, and a write is answered once that one has: nothing survives the loss of its
+    /// disk. Default: as the data folder was begun; 3 for a new one.
+    #[arg(long, env = "WEIR_REPLICAS", value_name = "N", value_enum)]
+    pub replicas: Option<Replicas>,
+
     /// Address that the DynamoDB endpoint binds to.
     #[arg(long, env = "WEIR_HOST", value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub host: std::net::IpAddr,
@@ -185,6 +192,52 @@ pub(crate) struct DevArgs {
     pub region: String,
 }
 
+/// How many copies of every partition there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+pub(crate) enum Replicas {
+    /// One: on one storage node.
+    #[value(name = "1")]
+    #[serde(rename = "1")]
+    One,
+    /// Three: on three storage nodes in three zones, with a quorum of two.
+    #[default]
+    #[value(name = "3")]
+    #[serde(rename = "3")]
+    Three,
+}
+
+impl Replicas {
+    /// What operators must be told of a fleet with one copy.
+    pub(crate) const WARNING: &'static str = concat!(
+        "  WARNING     one copy of everything (--replicas 1): the loss of one disk is the loss of all data, and\n",
+        "              while its storage node is down nothing is served",
+    );
+
+    /// As a number; also the number of storage nodes.
+    pub(crate) const fn count(self) -> u8 {
+        match self {
+            Self::One => 1,
+            Self::Three => 3,
+        }
+    }
+
+    /// What a fleet begun with `begun` (none: a new one) runs with when `asked` is asked for.
+    ///
+    /// # Errors
+    /// A number cannot be changed: the partitions that are there stay where they were placed.
+    pub(crate) fn settle(asked: Option<Self>, begun: Option<Self>, place: &Path) -> anyhow::Result<Self> {
+        match (asked, begun) {
+            (Some(asked), Some(begun)) if asked != begun => anyhow::bail!(
+                "{} was begun with --replicas {}, which cannot be changed: take another folder for --replicas {}",
+                place.display(),
+                begun.count(),
+                asked.count()
+            ),
+            (asked, begun) => Ok(begun.or(asked).unwrap_or_default()),
+        }
+    }
+}
+
 /// Arguments of a tier that runs as its own process.
 #[derive(Debug, Args)]
 pub(crate) struct TierArgs {
@@ -207,6 +260,18 @@ pub(crate) struct ClusterArgs {
     /// Port of the first proxy; the second gets the next one. 0 takes free ones.
     #[arg(long, value_name = "PORT", default_value_t = 8000)]
     pub port: u16,
+
+    /// Copies of every partition. 3: three storage nodes in three zones, and a write is answered once two of
+    /// them have it on disk. 1: one storage node, and a write is answered once that one has: nothing survives
+    /// the loss of its disk, and while it is down there is no service. Default: as the fleet in --dir was
+    /// begun; 3 for a new one.
+    #[arg(long, value_name = "N", value_enum)]
+    pub replicas: Option<Replicas>,
+
+    /// Keep no data on disk, for measuring: storage nodes and one control-plane member have all of it in memory.
+    /// What a fleet from --dir had on disk stays there, untouched.
+    #[arg(long)]
+    pub ephemeral: bool,
 
     /// Number of proxies. Default: as at the last start from --dir; 2 at the first.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]

@@ -16,13 +16,12 @@ use tokio_util::sync::CancellationToken;
 use units::{NodeId, Zone};
 
 use crate::admin::{About, ENDPOINT_FILE, Operators};
-use crate::cli::DevArgs;
+use crate::cli::{DevArgs, Replicas};
 use crate::credentials::KeyPair;
 use crate::operator_token::OperatorToken;
 use crate::tier::Tier;
 use crate::{admin, telemetry};
 
-const ZONES: u8 = 3;
 const MEMDS_SERVERS: usize = 2;
 /// Enough for a laptop's tables; a restart finds all of it in well under a second.
 const SEGMENT_BYTES: u32 = 16 << 20;
@@ -40,10 +39,11 @@ pub(crate) async fn run(args: DevArgs, shutdown: CancellationToken) -> anyhow::R
     if let Some(dir) = data_dir {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     }
+    let replicas = replicas(&args, data_dir)?;
     let keys = KeyPair::given_or_kept(args.access_key.clone(), args.secret_key.clone(), data_dir)?;
     let token = OperatorToken::given_or_kept(data_dir)?;
     let metrics = telemetry::start_metrics()?;
-    let fleet = Fleet::start(&args, &keys, data_dir).await?;
+    let fleet = Fleet::start(&args, &keys, data_dir, replicas).await?;
     let operators = Operators {
         listen: SocketAddr::from(([127, 0, 0, 1], args.admin_port)),
         metrics,
@@ -58,7 +58,7 @@ pub(crate) async fn run(args: DevArgs, shutdown: CancellationToken) -> anyhow::R
         std::fs::write(&file, format!("http://{operators}\n"))
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
-    println!("{}", banner(&args, &keys, &token, fleet.proxy.address, operators, data_dir));
+    println!("{}", banner(&args, &keys, &token, fleet.proxy.address, operators, data_dir, replicas));
     tokio::select! {
         () = shutdown.cancelled() => {}
         // What was acknowledged is on disk; going on without it would only hide the failure.
@@ -80,7 +80,12 @@ struct Fleet {
 
 impl Fleet {
     /// Starts the tiers from the back to the front and waits until a request can be served.
-    async fn start(args: &DevArgs, keys: &KeyPair, data_dir: Option<&Path>) -> anyhow::Result<Self> {
+    async fn start(
+        args: &DevArgs,
+        keys: &KeyPair,
+        data_dir: Option<&Path>,
+        replicas: Replicas,
+    ) -> anyhow::Result<Self> {
         let (front, back) = (CancellationToken::new(), CancellationToken::new());
         let mut memds = Vec::new();
         for _ in 0..MEMDS_SERVERS {
@@ -91,14 +96,14 @@ impl Fleet {
         let gac_addresses = vec![gac.address().to_string()];
 
         let control = control_plane::start(
-            control_config(args, keys, data_dir, &memds_addresses, &gac_addresses),
+            control_config(args, keys, data_dir, replicas, &memds_addresses, &gac_addresses),
             back.clone(),
         )
         .await?;
         let control_addresses = vec![control.address().to_string()];
 
         let mut storage = Vec::new();
-        for zone in 0..ZONES {
+        for zone in 0..replicas.count() {
             let config = storage_config(zone, data_dir, &memds_addresses, &control_addresses);
             storage.push(StorageNode::start(config).await?);
         }
@@ -165,14 +170,24 @@ impl Fleet {
     }
 }
 
+/// How many copies it keeps: as the folder was begun, which its storage nodes' folders tell.
+fn replicas(args: &DevArgs, data_dir: Option<&Path>) -> anyhow::Result<Replicas> {
+    let place = data_dir.unwrap_or(Path::new("memory"));
+    let has = |node: u8| data_dir.is_some_and(|dir| dir.join(format!("storage-{node}")).exists());
+    let begun = has(1).then(|| if has(2) { Replicas::Three } else { Replicas::One });
+    Replicas::settle(args.replicas, begun, place)
+}
+
 fn control_config(
     args: &DevArgs,
     keys: &KeyPair,
     data_dir: Option<&Path>,
+    replicas: Replicas,
     memds: &[String],
     gac: &[String],
 ) -> control_plane::Config {
     let mut config = control_plane::Config::new(1, ANY_PORT, data_dir.map(|dir| dir.join("control")));
+    config.minimum_nodes = usize::from(replicas.count());
     config.memds = memds.to_vec();
     config.gac = gac.to_vec();
     config.region.clone_from(&args.region);
@@ -201,11 +216,20 @@ fn banner(
     endpoint: SocketAddr,
     operators: SocketAddr,
     data_dir: Option<&Path>,
+    replicas: Replicas,
 ) -> String {
     let data = data_dir.map_or_else(
         || "in memory only (--ephemeral): gone when this process ends".to_owned(),
         |dir| dir.canonicalize().unwrap_or_else(|_| dir.to_owned()).display().to_string(),
     );
+    let copies = match replicas {
+        Replicas::One => "one storage node",
+        Replicas::Three => "three replicas in three pretend zones",
+    };
+    let one_copy = match replicas {
+        Replicas::One => format!("\n{}\n", Replicas::WARNING),
+        Replicas::Three => String::new(),
+    };
     let warning = if args.accept_any_credentials {
         "\n  WARNING     every request is let in: signatures are not checked (--accept-any-credentials)\n"
     } else {
@@ -217,14 +241,14 @@ fn banner(
         None => format!("  operator token {}\n", token.reveal()),
     };
     format!(
-        "Weir {version}: every tier in one process, three replicas in three pretend zones.
+        "Weir {version}: every tier in one process, {copies}.
 
   endpoint    http://{endpoint}
   operators   http://{operators}  (/livez /readyz /metrics; weir quota, top, explain, gac, routes, memds, cache, leaders)
   data        {data}
   access key  {access}
   secret key  {secret}
-{operator_token}{warning}
+{operator_token}{one_copy}{warning}
 With the AWS CLI:
 
   export AWS_ENDPOINT_URL_DYNAMODB=http://{endpoint} AWS_DEFAULT_REGION={region}

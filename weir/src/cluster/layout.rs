@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{ClusterArgs, GrowingTier};
+use crate::cli::{ClusterArgs, GrowingTier, Replicas};
 use crate::credentials::KeyPair;
 use crate::operator_token::OperatorToken;
 
@@ -16,7 +16,8 @@ use crate::operator_token::OperatorToken;
 const USUALLY: u8 = 2;
 /// Proxies, or GAC or MemDS servers, at most: they share one machine.
 const MOST: u8 = 16;
-const ZONES: usize = 3;
+/// Members of the control plane, one per zone.
+const CONTROL_MEMBERS: usize = 3;
 
 /// One process of the fleet.
 #[derive(Debug, Clone)]
@@ -44,6 +45,8 @@ pub(super) struct Layout {
     keys: KeyPair,
     token: OperatorToken,
     sizes: Sizes,
+    /// Everything is in memory.
+    ephemeral: bool,
     first_proxy_port: u16,
 }
 
@@ -54,6 +57,9 @@ struct Sizes {
     gac: u8,
     #[serde(default = "usually")]
     memds: u8,
+    /// Storage nodes, and with them copies of each partition.
+    #[serde(default)]
+    replicas: Replicas,
     /// GAC servers that the first ring has: later ones join by `weir gac add`.
     first_ring: u8,
 }
@@ -79,7 +85,8 @@ impl Layout {
         let token = OperatorToken::given_or_kept(Some(&dir))?;
         let sizes = Sizes::load_or_choose(&dir, args)?;
         let processes = BTreeMap::new();
-        let mut layout = Self { dir, processes, keys, token, sizes, first_proxy_port: args.port };
+        let (ephemeral, first_proxy_port) = (args.ephemeral, args.port);
+        let mut layout = Self { dir, processes, keys, token, sizes, ephemeral, first_proxy_port };
         layout.arrange()?;
         Ok(layout)
     }
@@ -102,10 +109,10 @@ impl Layout {
 
     /// Names every process, finds it ports, and writes its configuration.
     fn arrange(&mut self) -> anyhow::Result<()> {
-        let names = names(self.sizes);
+        let names = names(self.sizes, self.ephemeral);
         let ports = Ports::load_or_choose(&self.dir.join("ports.json"), &names, self.first_proxy_port)?;
-        self.processes =
-            names.iter().map(|(name, tier)| (name.clone(), spec(&self.dir, name, tier, &ports))).collect();
+        let spec = |name: &str, tier| spec(&self.dir, name, tier, &ports, self.ephemeral);
+        self.processes = names.iter().map(|(name, tier)| (name.clone(), spec(name, tier))).collect();
         self.write_configs()
     }
 
@@ -114,6 +121,16 @@ impl Layout {
         let mut text = String::from("\nWeir runs as a fleet of separate processes.\n\n");
         for spec in self.of("proxy") {
             text.push_str(&format!("  endpoint    http://{}\n", spec.listen));
+        }
+        if self.sizes.replicas == Replicas::One {
+            text.push_str(Replicas::WARNING);
+            text.push('\n');
+        }
+        if self.ephemeral {
+            text.push_str(
+                "  WARNING     in memory only (--ephemeral): gone when the fleet stops, and a killed process's \
+                 data at once\n",
+            );
         }
         text.push_str(&format!(
             "  access key  {}\n  secret key  {}\n  logs        {}\n\n\
@@ -189,14 +206,15 @@ impl Layout {
                 put("zone", number.into());
                 put("control", list("control"));
                 put("memds", list("memds"));
-                put("data_dir", path(spec).into());
+                spec.data_dir.iter().for_each(|dir| drop(put("data_dir", path(dir))));
             }
             "control" => {
                 put("id", (number + 1).into());
                 put("members", self.control_members());
                 put("memds", list("memds"));
                 put("gac", self.first_ring());
-                put("data_dir", path(spec).into());
+                put("minimum_nodes", i64::from(self.sizes.replicas.count()).into());
+                spec.data_dir.iter().for_each(|dir| drop(put("data_dir", path(dir))));
                 put("credentials", vec![self.credential()].into());
             }
             _ => {}
@@ -229,8 +247,8 @@ impl Layout {
     }
 }
 
-fn path(spec: &ProcessSpec) -> String {
-    spec.data_dir.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default()
+fn path(dir: &Path) -> toml::Value {
+    dir.display().to_string().into()
 }
 
 /// Writes a file that only its owner can read: configurations name keys and the token.
@@ -259,6 +277,7 @@ impl Sizes {
             proxies: args.proxies.or(known.map(|known| known.proxies)).unwrap_or(USUALLY),
             gac,
             memds: args.memds.or(known.map(|known| known.memds)).unwrap_or(USUALLY),
+            replicas: Replicas::settle(args.replicas, known.map(|known| known.replicas), dir)?,
             first_ring: known.map_or(gac, |known| known.first_ring).min(gac),
         };
         sizes.keep(dir)?;
@@ -272,13 +291,13 @@ impl Sizes {
     }
 }
 
-/// Every process's name and tier.
-fn names(sizes: Sizes) -> Vec<(String, &'static str)> {
+/// Every process's name and tier. A control plane of several members needs folders: one in memory has one.
+fn names(sizes: Sizes, ephemeral: bool) -> Vec<(String, &'static str)> {
     [
-        ("control", ZONES),
+        ("control", if ephemeral { 1 } else { CONTROL_MEMBERS }),
         ("memds", usize::from(sizes.memds)),
         ("gac", usize::from(sizes.gac)),
-        ("storage", ZONES),
+        ("storage", usize::from(sizes.replicas.count())),
         ("proxy", usize::from(sizes.proxies)),
     ]
     .into_iter()
@@ -286,9 +305,9 @@ fn names(sizes: Sizes) -> Vec<(String, &'static str)> {
     .collect()
 }
 
-fn spec(dir: &Path, name: &str, tier: &'static str, ports: &Ports) -> ProcessSpec {
+fn spec(dir: &Path, name: &str, tier: &'static str, ports: &Ports, ephemeral: bool) -> ProcessSpec {
     let (listen, admin) = ports.0[name];
-    let keeps_data = matches!(tier, "storage" | "control");
+    let keeps_data = !ephemeral && matches!(tier, "storage" | "control");
     ProcessSpec {
         tier,
         listen: SocketAddr::from(([127, 0, 0, 1], listen)).to_string(),
