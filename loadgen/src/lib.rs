@@ -1,5 +1,11 @@
 //! Load on a DynamoDB endpoint: signed requests, and what they cost the server's process.
 
 pub mod connection;
+pub mod duration_text;
+pub mod outcome;
 pub mod process_cpu;
+pub mod result;
+pub mod retry;
 pub mod signer;
+pub mod spec;
+pub mod workload;
