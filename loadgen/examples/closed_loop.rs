@@ -1,8 +1,9 @@
-//! A closed loop of signed GetItem and PutItem requests from one thread, and what they cost the servers.
+//! A closed loop of signed requests from one thread, and what they cost the servers.
 //!
 //! Prints one JSON line: requests/s, latency percentiles, and per named process CPU µs per request and
-//! resident memory. `loadgen/bench/first_figures.py` drives it.
+//! resident memory. A request that a quota refused is answered, and counts. `loadgen/bench/run` drives it.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,12 +11,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Parser;
 use hdrhistogram::Histogram;
-use loadgen::connection::Connection;
+use loadgen::connection::{Answer, Connection};
 use loadgen::process_cpu::{cpu_time, resident_bytes};
 use loadgen::signer::Signer;
 use serde_json::json;
 use tokio::task::LocalSet;
 use units::Timestamp;
+
+/// In the name of the exception.
+const REFUSAL: &[u8] = b"ProvisionedThroughputExceeded";
 
 /// Drives a DynamoDB endpoint in a closed loop.
 #[derive(Debug, Clone, Parser)]
@@ -26,6 +30,9 @@ struct Arguments {
     /// Table with the partition key `pk` of type S.
     #[arg(long, default_value = "usertable")]
     table: String,
+    /// Load on so many tables: `--table` is then what their names begin with, before a number from 1.
+    #[arg(long, default_value_t = 1)]
+    tables: u64,
     /// Connections, each with one request in flight.
     #[arg(long, default_value_t = 16)]
     connections: u64,
@@ -35,9 +42,21 @@ struct Arguments {
     /// Seconds before they count.
     #[arg(long, default_value_t = 1.0)]
     warm: f64,
-    /// Per cent of GetItem (strongly consistent); the rest is PutItem of about 900 bytes.
+    /// Per cent of GetItem (strongly consistent); the rest are `--writes`.
     #[arg(long, default_value_t = 50)]
     reads: u64,
+    /// What the others are: `put` writes whole items, `update` one field of an item, as YCSB does.
+    #[arg(long, default_value = "put", value_parser = ["put", "update"])]
+    writes: String,
+    /// Fields of an item, besides the key.
+    #[arg(long, default_value_t = 9)]
+    fields: u64,
+    /// Bytes of a field's value.
+    #[arg(long, default_value_t = 78)]
+    field_bytes: u64,
+    /// Keys by Zipf's law with this exponent, below 1; 0: all keys alike.
+    #[arg(long, default_value_t = 0.0)]
+    zipf: f64,
     /// Number of keys.
     #[arg(long, default_value_t = 10_000)]
     keys: u64,
@@ -57,6 +76,7 @@ struct Tally {
     latency: Histogram<u64>,
     measuring: bool,
     stopped: bool,
+    refused: u64,
     failed: u64,
     first_failure: Option<String>,
 }
@@ -74,6 +94,7 @@ async fn main() -> anyhow::Result<()> {
         latency: Histogram::new_with_bounds(1, 60_000_000, 3)?,
         measuring: arguments.load,
         stopped: false,
+        refused: 0,
         failed: 0,
         first_failure: None,
     }));
@@ -85,9 +106,10 @@ async fn measure(
     processes: Vec<(String, u32)>,
     tally: Rc<RefCell<Tally>>,
 ) -> anyhow::Result<()> {
-    let mut loops: Vec<_> = (0..arguments.connections)
-        .map(|number| tokio::task::spawn_local(drive(number, Rc::clone(&arguments), Rc::clone(&tally))))
-        .collect();
+    let zipf = Rc::new(Zipf::new(arguments.keys, arguments.zipf));
+    let start = |number| drive(number, Rc::clone(&arguments), Rc::clone(&zipf), Rc::clone(&tally));
+    let mut loops: Vec<_> =
+        (0..arguments.connections).map(|number| tokio::task::spawn_local(start(number))).collect();
     if !arguments.load {
         tokio::time::sleep(Duration::from_secs_f64(arguments.warm)).await;
         tally.borrow_mut().measuring = true;
@@ -126,7 +148,8 @@ async fn measure(
         "{}",
         json!({
             "connections": arguments.connections, "reads": arguments.reads,
-            "rps": requests / elapsed.as_secs_f64(), "failed": tally.failed, "first_failure": tally.first_failure,
+            "rps": requests / elapsed.as_secs_f64(), "refused": tally.refused,
+            "failed": tally.failed, "first_failure": tally.first_failure,
             "p50_us": quantile(0.5), "p99_us": quantile(0.99), "p999_us": quantile(0.999),
             "loadgen_cpu_us": own.as_secs_f64() * 1e6 / requests, "processes": per_process,
         })
@@ -135,7 +158,7 @@ async fn measure(
 }
 
 /// One connection's loop: request, answer, next.
-async fn drive(number: u64, arguments: Rc<Arguments>, tally: Rc<RefCell<Tally>>) {
+async fn drive(number: u64, arguments: Rc<Arguments>, zipf: Rc<Zipf>, tally: Rc<RefCell<Tally>>) {
     let signer = Signer::new(&arguments.access_key, &arguments.secret_key, "us-east-1", &arguments.address);
     let mut connection = match Connection::open(&arguments.address, signer).await {
         Ok(connection) => connection,
@@ -152,19 +175,23 @@ async fn drive(number: u64, arguments: Rc<Arguments>, tally: Rc<RefCell<Tally>>)
         }
         let (operation, body) = if arguments.load {
             key += arguments.connections;
-            put(&arguments.table, key - arguments.connections, &mut draws)
-        } else if draws.next() % 100 < arguments.reads {
-            get(&arguments.table, draws.next() % arguments.keys)
+            put(&arguments, key - arguments.connections, &mut draws)
         } else {
-            put(&arguments.table, draws.next() % arguments.keys, &mut draws)
+            let key = zipf.key(&mut draws);
+            match draws.next() % 100 < arguments.reads {
+                true => get(&arguments, key),
+                false if arguments.writes == "update" => update(&arguments, key, &mut draws),
+                false => put(&arguments, key, &mut draws),
+            }
         };
         let start: Timestamp = wire::clock::now();
         match connection.send(operation, body).await {
-            Ok(answer) if answer.status == 200 => {
+            Ok(answer) if answer.status == 200 || is_refusal(&answer) => {
                 let mut tally = tally.borrow_mut();
                 if tally.measuring {
                     let micros = wire::clock::now().since(start).as_micros();
                     tally.latency.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX).max(1));
+                    tally.refused += u64::from(answer.status != 200);
                 }
             }
             Ok(answer) => fail(&tally, String::from_utf8_lossy(&answer.body).into_owned()),
@@ -176,28 +203,94 @@ async fn drive(number: u64, arguments: Rc<Arguments>, tally: Rc<RefCell<Tally>>)
     }
 }
 
+/// Refused for a quota's sake: an answer like another.
+fn is_refusal(answer: &Answer) -> bool {
+    answer.status == 400 && answer.body.windows(REFUSAL.len()).any(|part| part == REFUSAL)
+}
+
 fn fail(tally: &RefCell<Tally>, reason: String) {
     let mut tally = tally.borrow_mut();
     tally.failed += 1;
     tally.first_failure.get_or_insert(reason);
 }
 
-fn get(table: &str, key: u64) -> (&'static str, Bytes) {
+/// The table that a key is in.
+fn table(arguments: &Arguments, key: u64) -> Cow<'_, str> {
+    match arguments.tables {
+        1 => Cow::Borrowed(&arguments.table),
+        tables => Cow::Owned(format!("{}{}", arguments.table, 1 + key % tables)),
+    }
+}
+
+fn get(arguments: &Arguments, key: u64) -> (&'static str, Bytes) {
     let body = format!(
-        r#"{{"TableName":"{table}","Key":{{"pk":{{"S":"user{key:020}"}}}},"ConsistentRead":true,"ReturnConsumedCapacity":"NONE"}}"#
+        r#"{{"TableName":"{}","Key":{{"pk":{{"S":"user{key:020}"}}}},"ConsistentRead":true,"ReturnConsumedCapacity":"NONE"}}"#,
+        table(arguments, key)
     );
     ("GetItem", body.into())
 }
 
-fn put(table: &str, key: u64, draws: &mut XorShift) -> (&'static str, Bytes) {
-    let mut body = format!(r#"{{"TableName":"{table}","Item":{{"pk":{{"S":"user{key:020}"}}"#);
-    for field in 0..9 {
+fn put(arguments: &Arguments, key: u64, draws: &mut XorShift) -> (&'static str, Bytes) {
+    let mut body =
+        format!(r#"{{"TableName":"{}","Item":{{"pk":{{"S":"user{key:020}"}}"#, table(arguments, key));
+    for field in 0..arguments.fields {
         body.push_str(&format!(r#","field{field}":{{"S":""#));
-        (0..78).for_each(|_| body.push(char::from(b'a' + (draws.next() % 26) as u8)));
+        push_letters(&mut body, arguments.field_bytes, draws);
         body.push_str("\"}");
     }
     body.push_str("}}");
     ("PutItem", body.into())
+}
+
+/// Sets one field, as YCSB does with `writeallfields=false`.
+fn update(arguments: &Arguments, key: u64, draws: &mut XorShift) -> (&'static str, Bytes) {
+    let field = draws.next() % arguments.fields.max(1);
+    let mut body = format!(
+        r#"{{"TableName":"{}","Key":{{"pk":{{"S":"user{key:020}"}}}},"UpdateExpression":"SET field{field} = :v","ExpressionAttributeValues":{{":v":{{"S":""#,
+        table(arguments, key)
+    );
+    push_letters(&mut body, arguments.field_bytes, draws);
+    body.push_str("\"}}}");
+    ("UpdateItem", body.into())
+}
+
+fn push_letters(body: &mut String, count: u64, draws: &mut XorShift) {
+    (0..count).for_each(|_| body.push(char::from(b'a' + (draws.next() % 26) as u8)));
+}
+
+/// Keys by Zipf's law, as Gray et al. draw them (SIGMOD 1994) and YCSB after them, scattered over the keys so that
+/// popular ones are not neighbours; or all alike.
+struct Zipf {
+    keys: u64,
+    exponent: f64,
+    zeta: f64,
+    eta: f64,
+}
+
+impl Zipf {
+    fn new(keys: u64, exponent: f64) -> Self {
+        let zeta = |count: u64| (1..=count).map(|rank| (rank as f64).powf(-exponent)).sum::<f64>();
+        let of_all = zeta(keys);
+        let eta = (1.0 - (2.0 / keys as f64).powf(1.0 - exponent)) / (1.0 - zeta(2) / of_all);
+        Self { keys, exponent, zeta: of_all, eta }
+    }
+
+    fn key(&self, draws: &mut XorShift) -> u64 {
+        if self.exponent == 0.0 {
+            return draws.next() % self.keys;
+        }
+        let even = (draws.next() >> 11) as f64 / (1_u64 << 53) as f64;
+        let rank = if even * self.zeta < 1.0 {
+            0
+        } else if even * self.zeta < 1.0 + 0.5_f64.powf(self.exponent) {
+            1
+        } else {
+            let place = (self.eta * even - self.eta + 1.0).powf(1.0 / (1.0 - self.exponent));
+            (self.keys as f64 * place) as u64
+        };
+        // A number without a divisor in common with any usual count of keys scatters without collisions.
+        rank.wrapping_mul(2_147_483_647) % self.keys
+    }
 }
 
 /// Marsaglia's xorshift64: enough to pick keys.
