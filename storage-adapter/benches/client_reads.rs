@@ -59,7 +59,7 @@ struct Nothing;
 impl Service for Nothing {
     fn call(&self, _request: Incoming, responder: Responder) {
         let outcome = Some(Outcome::Item(Item { found: None }));
-        responder.answer::<Execute>(&ExecuteResponse { outcome });
+        responder.answer::<Execute>(&ExecuteResponse { outcome, applied: 1 });
     }
 }
 

@@ -27,6 +27,7 @@ const REDIRECTS: &str = "weir_storage_redirects_total";
 const SNAPSHOTS: &str = "weir_storage_snapshots_total";
 const CORRUPT_ITEMS: &str = "weir_storage_corrupt_items_total";
 const OVERLOADED: &str = "weir_storage_overloaded_total";
+const BEHIND: &str = "weir_storage_behind_reads_total";
 const THROTTLED: &str = "weir_storage_throttled_total";
 const PARTITION_LEVEL: &str = "weir_storage_partition_level_least_units";
 const PARTITION_BANKED: &str = "weir_storage_partition_banked_least_units";
@@ -80,6 +81,11 @@ pub(crate) fn describe() {
     describe_counter!(REDIRECTS, Unit::Count, "Requests that were sent to the node that leads.");
     describe_counter!(SNAPSHOTS, Unit::Count, "Snapshots, by event: sent, installed, failed.");
     describe_counter!(CORRUPT_ITEMS, Unit::Count, "Reads refused because an item's checksum did not match.");
+    describe_counter!(
+        BEHIND,
+        Unit::Count,
+        "Eventually consistent reads sent elsewhere because the proxy had read a newer state than this node has."
+    );
     describe_counter!(
         THROTTLED,
         Unit::Count,
@@ -172,6 +178,11 @@ pub(crate) fn corrupt_item() {
 /// A request was refused because the node had too much to do.
 pub(crate) fn overloaded() {
     counter!(OVERLOADED).increment(1);
+}
+
+/// An eventually consistent read was sent elsewhere because the replica is behind.
+pub(crate) fn behind() {
+    counter!(BEHIND).increment(1);
 }
 
 /// A node's counters of refused operations: looked up once, so that a storm of refusals stays cheap.

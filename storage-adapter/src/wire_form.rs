@@ -10,13 +10,17 @@ use dynamodb::operation::{
     Update, WriteOptions, Written,
 };
 use routing::{KeyRange, Member, MemberKind, Route, RouteVersion};
-use units::{NodeId, PartitionId, TableId, Term, Zone};
+use units::{LogIndex, NodeId, PartitionId, TableId, Term, Zone};
 use wire::proto::{routing as route_proto, storage as proto};
 
 use crate::StoreError;
 use crate::engine::StoredItem;
 
 mod throttle;
+
+/// When to come back to a partition no reachable replica of which is as new as what was read before: a few
+/// exchanges of its members.
+const BEHIND_RETRY_AFTER: Duration = Duration::from_millis(10);
 
 /// A message that makes no sense, or an item whose checksum does not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +66,12 @@ pub(crate) fn request(
         }),
         Operation::Range(range) => Wire::Range(range_request(range)),
     };
-    proto::ExecuteRequest { table: table.get(), partition: partition.get(), operation: Some(wire) }
+    proto::ExecuteRequest {
+        table: table.get(),
+        partition: partition.get(),
+        operation: Some(wire),
+        at_least: 0,
+    }
 }
 
 fn range_request(range: &RangeRead) -> proto::Range {
@@ -223,13 +232,22 @@ pub(crate) fn response(outcome: Outcome) -> proto::ExecuteResponse {
             message: error.message.into_owned(),
         }),
     };
-    proto::ExecuteResponse { outcome: Some(wire) }
+    executed(wire)
 }
 
 /// The response to a `Get`, with the checksum that the item was stored with.
 pub(crate) fn item_response(found: Option<StoredItem>) -> proto::ExecuteResponse {
     let found = found.map(|item| proto::Checked { item: item.bytes, crc32c: item.crc32c });
-    proto::ExecuteResponse { outcome: Some(proto::execute_response::Outcome::Item(proto::Item { found })) }
+    executed(proto::execute_response::Outcome::Item(proto::Item { found }))
+}
+
+/// The response to an eventually consistent read that wants a newer state than the replica has.
+pub(crate) fn behind(applied: LogIndex, leads: bool) -> proto::ExecuteResponse {
+    executed(proto::execute_response::Outcome::Behind(proto::Behind { applied: applied.get(), leads }))
+}
+
+const fn executed(outcome: proto::execute_response::Outcome) -> proto::ExecuteResponse {
+    proto::ExecuteResponse { outcome: Some(outcome), applied: 0 }
 }
 
 fn seal(item: EncodedItem) -> proto::Checked {
@@ -252,13 +270,13 @@ pub(crate) fn refusal(error: &StoreError) -> proto::ExecuteResponse {
         // Not expressible as "not executed": the caller's transport reports it by silence.
         StoreError::Indefinite => unreachable!("an indefinite write is answered by a failure"),
     };
-    proto::ExecuteResponse { outcome: Some(wire) }
+    executed(wire)
 }
 
 /// Not executed: `newer` says who leads the partition. `others` are told besides.
 pub(crate) fn redirect(newer: &Route, others: &[Route]) -> proto::ExecuteResponse {
     let redirect = proto::Redirect { newer: Some(route(newer)), others: others.iter().map(route).collect() };
-    proto::ExecuteResponse { outcome: Some(proto::execute_response::Outcome::Redirect(redirect)) }
+    executed(proto::execute_response::Outcome::Redirect(redirect))
 }
 
 /// The other partitions that a redirect tells of; it is left without them. What is malformed is left out:
@@ -314,6 +332,12 @@ pub(crate) fn outcome(response: proto::ExecuteResponse) -> Result<Outcome, Store
             return Err(StoreError::Unavailable {
                 reason: unavailable.reason,
                 retry_after: Duration::from_millis(unavailable.retry_after_ms.into()),
+            });
+        }
+        Wire::Behind(_) => {
+            return Err(StoreError::Unavailable {
+                reason: "the replica is behind what was read before".to_owned(),
+                retry_after: BEHIND_RETRY_AFTER,
             });
         }
         Wire::Throttled(throttled) => {

@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use replication::LeaseView;
 use routing::{Route, RouteVersion};
 use tokio::sync::watch;
-use units::{NodeId, PartitionId, Term};
+use units::{LogIndex, NodeId, PartitionId, Term};
 
 use super::assignment::Assignment;
 use super::partition_throughput::PartitionThroughput;
@@ -78,6 +78,11 @@ impl Hosted {
 
     pub(crate) fn replica(&self) -> Arc<Replica> {
         Arc::clone(&self.replica.read())
+    }
+
+    /// Whether the replica has applied the log up to `index`.
+    pub(crate) fn has_applied(&self, index: LogIndex) -> bool {
+        index == LogIndex::default() || self.replica.read().applied().position.index >= index
     }
 
     pub(crate) fn replace_replica(&self, replica: Arc<Replica>) {

@@ -13,6 +13,7 @@ mod execute;
 mod group;
 mod hosted;
 mod inbox;
+mod lagging_reads;
 mod leader_moves;
 mod manifest;
 mod node_loop;

@@ -3,24 +3,27 @@
 use std::sync::Arc;
 
 use dynamodb::operation::Operation;
-use units::PartitionId;
+use units::{LogIndex, PartitionId};
 
 use super::request::Request;
 use super::shared::Shared;
 use super::unavailable;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Replica};
 use crate::{StoreError, evaluate};
 
 /// Reads and answers: one item at once; a range, which takes CPU, on a blocking thread.
 pub(crate) fn read(shared: &Arc<Shared>, request: Request) {
     match &request.operation {
-        Operation::Get(get) => match request.hosted.replica().get(&get.key.0) {
-            Ok(found) => {
-                request.admitted.settle_get(found.as_ref(), get.consistent);
-                request.reply.item(found);
+        Operation::Get(get) => {
+            let replica = request.hosted.replica();
+            match replica.get(&get.key.0) {
+                Ok(found) => {
+                    request.admitted.settle_get(found.as_ref(), get.consistent);
+                    request.reply.item(found, shown(&replica, get.consistent));
+                }
+                Err(error) => refuse(shared, request, &error),
             }
-            Err(error) => refuse(shared, request, &error),
-        },
+        }
         Operation::Range(_) => {
             let shared = Arc::clone(shared);
             let runtime = shared.runtime.clone();
@@ -46,11 +49,11 @@ async fn read_range(shared: Arc<Shared>, request: Request) {
     let work = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         let Operation::Range(read) = &request.operation else { unreachable!("it is a range read") };
-        let range = &request.hosted.assignment().range;
-        match evaluate::page(&request.hosted.replica(), read, range, &shared.expressions) {
+        let (range, replica) = (&request.hosted.assignment().range, request.hosted.replica());
+        match evaluate::page(&replica, read, range, &shared.expressions) {
             Ok(outcome) => {
                 request.admitted.settle(&request.operation, &outcome);
-                request.reply.outcome(outcome);
+                request.reply.page(outcome, shown(&replica, read.consistent));
             }
             Err(error) => refuse(&shared, request, &error),
         }
@@ -59,6 +62,12 @@ async fn read_range(shared: Arc<Shared>, request: Request) {
     if let Err(error) = work.await {
         tracing::error!(%error, "a range read panicked");
     }
+}
+
+/// The newest state that a read that just ended may have seen, of an eventually consistent one: read after it,
+/// so that it is not older than what was seen.
+fn shown(replica: &Replica, consistent: bool) -> LogIndex {
+    if consistent { LogIndex::default() } else { replica.applied().position.index }
 }
 
 /// What a caller is told when the engine cannot read what an operation needs.

@@ -14,7 +14,7 @@ use replication::{NodeConfig, NodeCore, PersistSequence, Recovered};
 use routing::{KeyRange, Member, MemberKind};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use units::{Epoch, NodeId, PartitionId, TableId, Zone};
+use units::{Epoch, LogIndex, NodeId, PartitionId, TableId, Zone};
 
 use super::assignment::Assignment;
 use super::checkpointer::Checkpointer;
@@ -120,7 +120,8 @@ impl ReplicatedNode {
         let (sender, answer) = oneshot::channel();
         let expires = wire::clock::now() + deadline;
         let is_write = operation.is_write();
-        service::execute(&self.shared, None, partition, operation, Reply::Local(sender, expires));
+        let address = service::Address { table: None, partition, at_least: LogIndex::default() };
+        service::execute(&self.shared, &address, operation, Reply::Local(sender, expires));
         match tokio::time::timeout(deadline, answer).await {
             Ok(Ok(answer)) => answer,
             _ if is_write => Err(StoreError::Indefinite),

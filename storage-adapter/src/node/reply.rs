@@ -3,8 +3,9 @@
 use dynamodb::operation::Outcome;
 use routing::Route;
 use tokio::sync::oneshot;
-use units::Timestamp;
+use units::{LogIndex, Timestamp};
 use wire::method::Execute;
+use wire::proto::storage::ExecuteResponse;
 use wire::transport::{Failure, Responder};
 
 use crate::engine::StoredItem;
@@ -45,10 +46,25 @@ impl Reply {
         }
     }
 
-    /// Answers a `Get` with the item as it is stored, under its own checksum.
-    pub(crate) fn item(self, found: Option<StoredItem>) {
+    /// Answers a range read of a replica that had applied the log up to `applied`, at most.
+    pub(crate) fn page(self, outcome: Outcome, applied: LogIndex) {
         match self {
-            Self::Wire(responder) => responder.answer::<Execute>(&wire_form::item_response(found)),
+            Self::Wire(responder) => {
+                let response = wire_form::response(outcome);
+                responder.answer::<Execute>(&ExecuteResponse { applied: applied.get(), ..response });
+            }
+            local @ Self::Local(..) => local.outcome(outcome),
+        }
+    }
+
+    /// Answers a `Get` with the item as it is stored, under its own checksum, from a replica that had applied
+    /// the log up to `applied`, at most.
+    pub(crate) fn item(self, found: Option<StoredItem>, applied: LogIndex) {
+        match self {
+            Self::Wire(responder) => {
+                let response = wire_form::item_response(found);
+                responder.answer::<Execute>(&ExecuteResponse { applied: applied.get(), ..response });
+            }
             Self::Local(sender, _) => {
                 let item = found.map(|item| dynamodb::operation::EncodedItem(item.bytes));
                 drop(sender.send(Ok(Outcome::Item(item))));
@@ -75,6 +91,15 @@ impl Reply {
             Self::Wire(responder) if error == StoreError::Indefinite => responder.fail(Failure::Internal),
             Self::Wire(responder) => responder.answer::<Execute>(&wire_form::refusal(&error)),
             Self::Local(sender, _) => drop(sender.send(Err(error))),
+        }
+    }
+
+    /// Says that the replica has applied the log up to `applied` only, and whether it leads and serves.
+    pub(crate) fn behind(self, applied: LogIndex, leads: bool) {
+        metrics::behind();
+        match self {
+            Self::Wire(responder) => responder.answer::<Execute>(&wire_form::behind(applied, leads)),
+            local @ Self::Local(..) => local.refuse(super::unavailable("the replica is behind")),
         }
     }
 

@@ -7,14 +7,16 @@ use bytes::Bytes;
 use dynamodb::operation::Operation;
 use prost::Message;
 use tokio::sync::oneshot;
-use units::{NodeId, PartitionId, TableId};
+use units::{LogIndex, NodeId, PartitionId, TableId, Timestamp};
 use wire::method::{Assign, Execute, InstallChunk, Method, Notice, Replicate};
 use wire::proto::control::{AssignRequest, AssignResponse};
 use wire::proto::routing::Acknowledged;
 use wire::transport::{Failure, Incoming, Responder, Service};
 
 use super::assignment::{self, Assignment};
+use super::hosted::Hosted;
 use super::inbox::Input;
+use super::lagging_reads::LaggingRead;
 use super::reply::Reply;
 use super::request::Request;
 use super::shared::Shared;
@@ -35,15 +37,14 @@ impl NodeService {
     }
 
     fn execute(&self, request: &Incoming, responder: Responder) {
-        let typed = request
-            .decode::<Execute>()
-            .map_err(drop)
-            .and_then(|request| wire_form::operation(request).map_err(drop));
-        match typed {
+        let Ok(request) = request.decode::<Execute>() else { return responder.fail(Failure::Malformed) };
+        let at_least = LogIndex::new(request.at_least);
+        match wire_form::operation(request) {
             Ok((table, partition, operation)) => {
-                execute(&self.shared, Some(table), partition, operation, Reply::Wire(responder));
+                let address = Address { table: Some(table), partition, at_least };
+                execute(&self.shared, &address, operation, Reply::Wire(responder));
             }
-            Err(()) => responder.fail(Failure::Malformed),
+            Err(_) => responder.fail(Failure::Malformed),
         }
     }
 
@@ -114,29 +115,44 @@ impl Service for NodeService {
     }
 }
 
-/// Executes an operation, or says where to go. `table`, if given, must be the partition's.
-pub(super) fn execute(
-    shared: &Arc<Shared>,
-    table: Option<TableId>,
-    partition: PartitionId,
-    operation: Operation,
-    reply: Reply,
-) {
-    let hosted = shared.directory.get(partition);
-    let hosted = hosted.filter(|hosted| table.is_none_or(|table| hosted.assignment().table == table));
+/// What an operation is for.
+#[derive(Debug)]
+pub(super) struct Address {
+    /// The partition's, if given.
+    pub(super) table: Option<TableId>,
+    pub(super) partition: PartitionId,
+    /// How far the replica must have applied the log, for an eventually consistent read.
+    pub(super) at_least: LogIndex,
+}
+
+/// Executes an operation, or says where to go.
+pub(super) fn execute(shared: &Arc<Shared>, address: &Address, operation: Operation, reply: Reply) {
+    let hosted = shared.directory.get(address.partition);
+    let hosted = hosted.filter(|hosted| address.table.is_none_or(|table| hosted.assignment().table == table));
     let Some(hosted) = hosted else { return reply.refuse(StoreError::Unknown) };
     if !in_range(&hosted, &operation) {
         return reply.refuse(StoreError::Unknown);
     }
-    let consistent = match &operation {
-        Operation::Get(get) => get.consistent,
-        Operation::Range(range) => range.consistent,
-        Operation::Put(_) | Operation::Update(_) | Operation::Delete(_) => true,
-    };
+    let consistent = is_consistent(&operation);
     if !consistent && hosted.is_refilling() {
         return reply.refuse(unavailable("the replica is being refilled"));
     }
     let now = wire::clock::now();
+    if !consistent && !hosted.has_applied(address.at_least) {
+        return LaggingRead { hosted, operation, at_least: address.at_least, reply }.wait(shared, now);
+    }
+    admit(shared, hosted, operation, reply, now);
+}
+
+/// The second part of [`execute`]: the replica has what the operation wants to see.
+pub(super) fn admit(
+    shared: &Arc<Shared>,
+    hosted: Arc<Hosted>,
+    operation: Operation,
+    reply: Reply,
+    now: Timestamp,
+) {
+    let consistent = is_consistent(&operation);
     // A strong read under a valid lease needs no hop to the loop: what was answered is applied.
     let reads_here = !operation.is_write() && (!consistent || hosted.lease.is_valid(now));
     let lease = &hosted.lease;
@@ -158,8 +174,16 @@ pub(super) fn execute(
     }
 }
 
+const fn is_consistent(operation: &Operation) -> bool {
+    match operation {
+        Operation::Get(get) => get.consistent,
+        Operation::Range(range) => range.consistent,
+        Operation::Put(_) | Operation::Update(_) | Operation::Delete(_) => true,
+    }
+}
+
 /// Whether an operation belongs to the partition: an item's key by itself, a range by any part.
-fn in_range(hosted: &super::hosted::Hosted, operation: &Operation) -> bool {
+fn in_range(hosted: &Hosted, operation: &Operation) -> bool {
     match operation {
         Operation::Range(read) => {
             let assignment = hosted.assignment();

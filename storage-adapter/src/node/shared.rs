@@ -12,6 +12,7 @@ use units::{Epoch, NodeId, PartitionId, Zone};
 use super::departures::Departures;
 use super::hosted::Directory;
 use super::inbox::Inbox;
+use super::lagging_reads::MOST_WAITING;
 use super::manifest::{Manifest, ManifestFile};
 use super::node_throughput::NodeThroughput;
 use super::peers::Peers;
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) expressions: ExpressionCache,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) range_reads: Arc<Semaphore>,
+    /// Of reads that wait for their replica to catch up.
+    pub(crate) lagging_reads: Arc<Semaphore>,
     pub(crate) snapshots: Arc<Semaphore>,
     pub(crate) receiver: SnapshotReceiver,
     /// What the machine and each partition may do: every operation passes it before it is executed.
@@ -110,6 +113,7 @@ impl Shared {
             expressions: ExpressionCache::default(),
             runtime,
             range_reads: Arc::new(Semaphore::new(limits.range_reads)),
+            lagging_reads: Arc::new(Semaphore::new(MOST_WAITING)),
             snapshots: Arc::new(Semaphore::new(limits.snapshots)),
             receiver: SnapshotReceiver::default(),
             throughput: Arc::new(NodeThroughput::new(identity.node, &limits, wire::clock::now())),

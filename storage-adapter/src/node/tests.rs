@@ -3,6 +3,7 @@
 mod fleet;
 mod held;
 mod leader_moves;
+mod monotone_reads;
 mod route_pushes;
 mod throughput;
 

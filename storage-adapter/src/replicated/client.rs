@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,17 +12,23 @@ use dynamodb::operation::{Operation, Outcome};
 use futures_util::future::{Either, select};
 use parking_lot::Mutex;
 use routing::{Budget, MemberKind, NO_PROBE, Replica, ReplicaHealth, Route, choose_replicas};
-use units::{NodeId, Timestamp, Zone};
+use units::{LogIndex, NodeId, Timestamp, Zone};
 use wire::method::Execute;
+use wire::proto::storage::execute_response::Outcome as Wire;
 use wire::proto::storage::{ExecuteRequest, ExecuteResponse};
 use wire::transport::{CallError, Connection, ConnectionConfig, Failure};
 
 use super::metrics::{self, ClientMetrics};
 use super::node_health::{self, NodeHealth, Probe, ReadKind, Timing};
+use super::read_floors::{ReadFloor, ReadFloors};
 use crate::{PartitionStore, StoreError, wire_form};
 
 /// When to come back to a node that is not connected or has too much to do.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
+
+/// When to come back for a state that only a leader that is away is known to have: three attempts last about as
+/// long as the group takes to elect another one, which is as new.
+const UNTIL_ELECTED: Duration = Duration::from_millis(500);
 
 /// How often nodes are judged, by a read that comes along.
 const JUDGED_EVERY: Duration = Duration::from_millis(50);
@@ -57,6 +63,7 @@ pub struct ReplicatedStore {
     /// Counts the eventually consistent reads.
     turn: AtomicU64,
     hedges: Budget,
+    floors: ReadFloors,
     /// When nodes are to be judged again, in nanoseconds of the clock.
     judge_at: AtomicU64,
     metrics: ClientMetrics,
@@ -79,6 +86,16 @@ struct Node {
     /// Shared with a probe under way.
     health: Arc<NodeHealth>,
     gray: Gauge,
+}
+
+/// An eventually consistent read, whichever nodes are asked.
+struct EventualRead<'a> {
+    request: ExecuteRequest,
+    kind: ReadKind,
+    floors: &'a ReadFloors,
+    floor: Arc<ReadFloor>,
+    /// A replica was asked that is older than what was read before.
+    met_behind: AtomicBool,
 }
 
 /// The nodes whose replicas an eventually consistent read asks.
@@ -104,10 +121,20 @@ impl ReplicatedStore {
             learning: Mutex::new(()),
             turn: AtomicU64::new(NO_PROBE),
             hedges,
+            floors: ReadFloors::default(),
             judge_at: AtomicU64::new(0),
             metrics: ClientMetrics::new(),
             told: OnceLock::new(),
         }
+    }
+
+    /// The same with a deliberate mistake, by which tests show that they would notice it: it forgets what it read,
+    /// so that eventually consistent reads may go back.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn forgetful(mut self) -> Self {
+        self.floors.forgetful = true;
+        self
     }
 
     /// Learns where nodes listen; a node that moved is connected anew, one that is not named stays. Must
@@ -145,11 +172,16 @@ impl ReplicatedStore {
     /// The node whose replica leads. Without a leader to turn to (an election is under way, or its node is
     /// gone) any member will do: it holds the request until the group has a leader, and says who.
     fn leader(&self, route: &Route) -> Result<Arc<Node>, StoreError> {
-        let nodes = self.nodes.load();
-        match route.leader.and_then(|leader| nodes.get(&leader)) {
-            Some(leader) if leader.connection.is_connected() => Ok(Arc::clone(leader)),
-            _ => self.choose(route, NO_PROBE, wire::clock::now()).map(|chosen| chosen.first),
+        match self.connected_leader(route) {
+            Some(leader) => Ok(leader),
+            None => self.choose(route, NO_PROBE, wire::clock::now()).map(|chosen| chosen.first),
         }
+    }
+
+    fn connected_leader(&self, route: &Route) -> Option<Arc<Node>> {
+        let nodes = self.nodes.load();
+        let leader = nodes.get(&route.leader?)?;
+        leader.connection.is_connected().then(|| Arc::clone(leader))
     }
 
     fn choose(&self, route: &Route, turn: u64, now: Timestamp) -> Result<Chosen, StoreError> {
@@ -172,9 +204,9 @@ impl ReplicatedStore {
         })
     }
 
-    /// Reads from the nearest replica that is well, and from a second one if that one is slow or fails. Reads
-    /// of a partition go to the same replica as long as nothing happens to it; after a second one has answered,
-    /// the next read may see an older state than this one.
+    /// Reads from a replica that is at least as new as any that this client has read the partition from, so that
+    /// its reads do not go back whichever replicas answer: if neither of the two that are asked is, the leader
+    /// is asked, which is as new as can be.
     async fn read_eventually(
         &self,
         route: &Route,
@@ -183,18 +215,52 @@ impl ReplicatedStore {
     ) -> Result<Outcome, StoreError> {
         let began = wire::clock::now();
         self.judge_nodes(began);
+        let mut request = wire_form::request(route.table, route.partition, operation);
+        let floor = self.floors.of(route.partition);
+        request.at_least = floor.at_least().get();
+        let read = EventualRead {
+            request,
+            kind: ReadKind::of(operation),
+            floors: &self.floors,
+            floor,
+            met_behind: AtomicBool::new(false),
+        };
+        let answer = self.read_hedged(route, &read, began, deadline).await;
+        if !read.met_behind.load(Ordering::Relaxed) || !may_succeed_elsewhere(&answer) {
+            return answer;
+        }
+        // Not out of the budget for hedges, which is there against slowness: another answer would be wrong.
+        self.metrics.behind_reads.increment(1);
+        let Some(leader) = self.connected_leader(route) else {
+            return Err(StoreError::Unavailable {
+                reason: "the leader is away, and no other replica is as new as what was read before"
+                    .to_owned(),
+                retry_after: UNTIL_ELECTED,
+            });
+        };
+        let now = wire::clock::now();
+        leader.read(&read, now, deadline.saturating_sub(now.since(began))).await
+    }
+
+    /// Reads from the nearest replica that is well, and from a second one if that one is slow or fails. Reads
+    /// of a partition go to the same replica as long as nothing happens to it.
+    async fn read_hedged(
+        &self,
+        route: &Route,
+        read: &EventualRead<'_>,
+        began: Timestamp,
+        deadline: Duration,
+    ) -> ReadAnswer {
         let chosen = self.choose(route, self.turn.fetch_add(1, Ordering::Relaxed), began)?;
         if chosen.is_near { &self.metrics.zone_reads } else { &self.metrics.other_reads }.increment(1);
         self.hedges.request();
 
-        let kind = ReadKind::of(operation);
-        let request = wire_form::request(route.table, route.partition, operation);
         if let Some(probed) = chosen.probe {
-            probed.probe(&request, (kind, began));
+            probed.probe(read, began);
         }
-        let mut first = pin!(chosen.first.read(&request, (kind, began), deadline));
+        let mut first = pin!(chosen.first.read(read, began, deadline));
         let Some(second) = chosen.second else { return first.await };
-        let patience = chosen.first.health.patience(kind);
+        let patience = chosen.first.health.patience(read.kind);
         let in_time = match tokio::time::timeout(patience, first.as_mut()).await {
             Ok(answer) if !may_succeed_elsewhere(&answer) => return answer,
             Ok(failed) => Some(failed),
@@ -211,10 +277,10 @@ impl ReplicatedStore {
         if in_time.is_none() {
             // The late read is given up as soon as the other is answered, and says little of a node that may
             // be frozen. This one waits.
-            chosen.first.probe(&request, (kind, now));
+            chosen.first.probe(read, now);
         }
         let left = deadline.saturating_sub(now.since(began));
-        let second = pin!(second.read(&request, (kind, now), left));
+        let second = pin!(second.read(read, now, left));
         let (answer, won) = match in_time {
             Some(failed) => better(failed, second.await),
             None => first_good(first, second).await,
@@ -259,33 +325,61 @@ impl Node {
     }
 
     /// An eventually consistent read that begins now. Dropped, it is cancelled at the node.
-    async fn read(
-        &self,
-        request: &ExecuteRequest,
-        (kind, now): (ReadKind, Timestamp),
-        deadline: Duration,
-    ) -> Result<Outcome, StoreError> {
-        let timing = self.health.begin(kind, now);
-        judged(timing, self.connection.call::<Execute>(request, deadline).await)
+    async fn read(&self, read: &EventualRead<'_>, now: Timestamp, deadline: Duration) -> ReadAnswer {
+        let timing = self.health.begin(read.kind, now);
+        let answer = self.connection.call::<Execute>(&read.request, deadline).await;
+        read.note(&answer);
+        judged(timing, answer)
     }
 
     /// Reads for nobody: what is learnt is how long it takes. One at a time.
-    fn probe(&self, request: &ExecuteRequest, (kind, now): (ReadKind, Timestamp)) {
+    fn probe(&self, read: &EventualRead<'_>, now: Timestamp) {
         let Some(probe) = Probe::begin(&self.health) else { return };
+        let kind = read.kind;
         let on_answer = move |answer| drop(judged(probe.health().begin(kind, now), answer));
         // Not sent: there is too much to do, or no connection. The next one comes soon.
-        let _sent = self.connection.call_detached::<Execute>(request, PROBE_DEADLINE, on_answer);
+        let _sent = self.connection.call_detached::<Execute>(&read.request, PROBE_DEADLINE, on_answer);
+    }
+}
+
+impl EventualRead<'_> {
+    /// Remembers how new the state is that an answer shows.
+    fn note(&self, answer: &Result<ExecuteResponse, CallError>) {
+        let Ok(response) = answer else { return };
+        match &response.outcome {
+            Some(Wire::Behind(behind)) => {
+                self.met_behind.store(true, Ordering::Relaxed);
+                if behind.leads {
+                    // All replicas were lost, or this client was lied to: better older than never.
+                    self.floor.lower(LogIndex::new(behind.applied));
+                    let (partition, at_least) = (self.request.partition, self.request.at_least);
+                    tracing::warn!(
+                        partition,
+                        at_least,
+                        applied = behind.applied,
+                        "a leader has less than was read before: what was read is forgotten"
+                    );
+                }
+            }
+            _ => self.floors.raise(&self.floor, LogIndex::new(response.applied)),
+        }
     }
 }
 
 /// What came of an eventually consistent read, and what it says of the node.
 fn judged(timing: Timing<'_>, answer: Result<ExecuteResponse, CallError>) -> ReadAnswer {
     let is_late = matches!(answer, Err(CallError::Timeout | CallError::Failed(Failure::DeadlineExceeded)));
+    // One that waited for a lagging replica in vain: slow, but nothing is known against its other replicas.
+    let is_behind = matches!(&answer, Ok(ExecuteResponse { outcome: Some(Wire::Behind(_)), .. }));
     let answer = typed(answer, false);
     let now = wire::clock::now();
     let health = timing.health();
     match &answer {
         Ok(_) => timing.answered(now),
+        Err(_) if is_behind => {
+            timing.answered(now);
+            return answer;
+        }
         // Dropped: it took at least so long.
         Err(_) if is_late => drop(timing),
         Err(_) => timing.refused(),

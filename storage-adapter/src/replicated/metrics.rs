@@ -6,6 +6,7 @@ use units::NodeId;
 
 const READS: &str = "weir_proxy_reads_total";
 const HEDGES: &str = "weir_proxy_hedges_total";
+const BEHIND: &str = "weir_proxy_behind_reads_total";
 const GRAY: &str = "weir_proxy_replica_gray";
 const REDIRECTS: &str = "weir_proxy_redirects_total";
 
@@ -23,6 +24,8 @@ pub(super) struct ClientMetrics {
     pub(super) hedges_lost: Counter,
     /// A second replica was not asked, because the budget was spent.
     pub(super) hedges_denied: Counter,
+    /// `weir_proxy_behind_reads_total`: the leader was asked, since the other replicas were behind.
+    pub(super) behind_reads: Counter,
     /// `weir_proxy_redirects_total`: a storage node answered with a newer route.
     pub(super) redirects: Counter,
 }
@@ -43,6 +46,7 @@ impl ClientMetrics {
             hedges_won: counter!(HEDGES, "result" => "won"),
             hedges_lost: counter!(HEDGES, "result" => "lost"),
             hedges_denied: counter!(HEDGES, "result" => "denied"),
+            behind_reads: counter!(BEHIND),
             redirects: counter!(REDIRECTS),
         }
     }
@@ -66,6 +70,12 @@ fn describe() {
         Unit::Count,
         "Eventually consistent reads whose replica was slow or failed, by result: won (a second replica \
          answered), lost (the first did after all, or none), denied (the budget for second ones was spent)."
+    );
+    describe_counter!(
+        BEHIND,
+        Unit::Count,
+        "Eventually consistent reads that the leader had to answer, because the replicas that were asked were \
+         behind what this proxy had read of the partition before."
     );
     describe_gauge!(
         GRAY,

@@ -1,9 +1,11 @@
 //! The client against storage services that answer, hold or refuse as they are told, over real streams.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dynamodb::item_builder::ItemBuilder;
 use dynamodb::operation::{Get, Operation, Outcome, StorageKey};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -11,8 +13,9 @@ use routing::{Budget, KeyRange, Member, MemberKind, Route, RouteVersion};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use units::{NodeId, PartitionId, TableId, Term, Zone};
+use units::{LogIndex, NodeId, PartitionId, TableId, Term, Zone};
 use wire::method::Execute;
+use wire::proto::storage::ExecuteResponse;
 use wire::transport::{Failure, Incoming, Responder, Service, serve};
 
 use super::{NodeAddress, ReplicatedStore};
@@ -203,6 +206,77 @@ async fn a_frozen_replica_is_found_although_each_read_of_it_is_given_up() {
     assert!(fleet.near.received() < 20, "{}", fleet.near.received());
 }
 
+#[tokio::test]
+async fn after_a_newer_replica_answered_an_older_one_is_not_believed() {
+    let fleet = Fleet::start(Budget::new(0, 2)).await;
+    fleet.near.has_applied(10);
+    fleet.other.has_applied(12);
+    assert_eq!(fleet.read(false).await, Ok(state(10)));
+    fleet.near.does(Does::Refuse);
+    assert_eq!(fleet.read(false).await, Ok(state(12)));
+
+    // Back, and asked first again.
+    fleet.near.does(Does::Answer);
+    let near_only = Route { members: vec![member(NEAR)], leader: Some(OTHER), ..fleet.route.clone() };
+    assert_eq!(fleet.client.execute(&near_only, &get(false), LONG).await, Ok(state(12)), "of the leader");
+    fleet.near.has_applied(13);
+    assert_eq!(fleet.client.execute(&near_only, &get(false), LONG).await, Ok(state(13)));
+}
+
+#[tokio::test]
+async fn the_leader_is_asked_for_a_newer_state_whatever_the_budget_for_hedges() {
+    let fleet = Fleet::start(Budget::new(0, 0)).await;
+    let led_by_other = Route { leader: Some(OTHER), ..fleet.route.clone() };
+    fleet.near.has_applied(10);
+    fleet.other.has_applied(12);
+    assert_eq!(fleet.read(false).await, Ok(state(10)));
+
+    fleet.near.has_applied(9);
+    assert_eq!(fleet.client.execute(&led_by_other, &get(false), LONG).await, Ok(state(12)));
+}
+
+#[tokio::test]
+async fn a_client_that_forgets_what_it_read_goes_back() {
+    let mut fleet = Fleet::start(Budget::new(0, 0)).await;
+    fleet.client = fleet.client.forgetful();
+    fleet.near.has_applied(10);
+    assert_eq!(fleet.read(false).await, Ok(state(10)));
+    fleet.near.has_applied(9);
+    assert_eq!(fleet.read(false).await, Ok(state(9)), "the mistake that the tests above would notice");
+}
+
+#[tokio::test]
+async fn when_no_replica_is_new_enough_the_read_fails_and_is_not_answered_wrong() {
+    let fleet = Fleet::start(Budget::new(0, 10)).await;
+    fleet.near.has_applied(10);
+    assert_eq!(fleet.read(false).await, Ok(state(10)));
+    fleet.near.has_applied(9);
+    fleet.other.has_applied(8);
+    assert!(matches!(fleet.read(false).await, Err(StoreError::Unavailable { .. })));
+}
+
+#[tokio::test]
+async fn what_was_read_is_forgotten_when_the_leader_itself_has_less() {
+    let fleet = Fleet::start(Budget::new(0, 0)).await;
+    fleet.near.has_applied(10);
+    assert_eq!(fleet.read(false).await, Ok(state(10)));
+    fleet.near.has_applied(3);
+    fleet.near.does(Does::Lead);
+    assert!(matches!(fleet.read(false).await, Err(StoreError::Unavailable { .. })));
+    assert_eq!(fleet.read(false).await, Ok(state(3)));
+}
+
+#[tokio::test]
+async fn floors_are_of_one_partition_each() {
+    let fleet = Fleet::start(Budget::new(0, 0)).await;
+    fleet.near.has_applied(10);
+    assert_eq!(fleet.read(false).await, Ok(state(10)));
+    fleet.near.has_applied(4);
+    let elsewhere =
+        Route { partition: PartitionId::new(8), members: vec![member(NEAR)], ..fleet.route.clone() };
+    assert_eq!(fleet.client.execute(&elsewhere, &get(false), LONG).await, Ok(state(4)));
+}
+
 /// A client in the near node's zone, and two nodes.
 struct Fleet {
     client: ReplicatedStore,
@@ -215,6 +289,7 @@ struct Fleet {
 /// A storage service that does what it is told.
 struct FakeNode {
     does: Mutex<Does>,
+    applied: AtomicU64,
     held: Mutex<Vec<Responder>>,
     received: watch::Sender<usize>,
 }
@@ -228,14 +303,26 @@ enum Does {
     Fail,
     /// By an answer.
     Refuse,
+    /// Answer, and claim to lead.
+    Lead,
 }
 
 impl Service for FakeNode {
     fn call(&self, request: Incoming, responder: Responder) {
-        request.decode::<Execute>().expect("the client sends operations");
+        let request = request.decode::<Execute>().expect("the client sends operations");
         self.received.send_modify(|received| *received += 1);
-        match *self.does.lock() {
-            Does::Answer => answer(responder),
+        let does = *self.does.lock();
+        let applied = self.applied.load(Ordering::SeqCst);
+        match does {
+            Does::Answer | Does::Lead if request.at_least > applied => {
+                let leads = matches!(does, Does::Lead);
+                responder.answer::<Execute>(&wire_form::behind(LogIndex::new(applied), leads));
+            }
+            Does::Answer | Does::Lead if applied > 0 => {
+                let response = wire_form::response(state(applied));
+                responder.answer::<Execute>(&ExecuteResponse { applied, ..response });
+            }
+            Does::Answer | Does::Lead => answer(responder),
             Does::AnswerLate => {
                 tokio::spawn(async {
                     tokio::time::sleep(SLOW).await;
@@ -257,6 +344,7 @@ impl FakeNode {
     async fn start(until: CancellationToken) -> (Arc<Self>, String) {
         let node = Arc::new(Self {
             does: Mutex::new(Does::Answer),
+            applied: AtomicU64::new(0),
             held: Mutex::default(),
             received: watch::Sender::new(0),
         });
@@ -269,6 +357,11 @@ impl FakeNode {
 
     fn does(&self, does: Does) {
         *self.does.lock() = does;
+    }
+
+    /// Answers eventually consistent reads with that state from now on.
+    fn has_applied(&self, index: u64) {
+        self.applied.store(index, Ordering::SeqCst);
     }
 
     fn take_held(&self) -> Vec<Responder> {
@@ -324,6 +417,14 @@ impl Fleet {
     async fn read(&self, consistent: bool) -> Result<Outcome, StoreError> {
         self.client.execute(&self.route, &get(consistent), LONG).await
     }
+}
+
+/// What a replica answers that has applied the log up to `index`.
+fn state(index: u64) -> Outcome {
+    let mut builder = ItemBuilder::new();
+    builder.name("index").unwrap();
+    builder.string(&index.to_string());
+    Outcome::Item(Some(builder.finish().unwrap()))
 }
 
 fn get(consistent: bool) -> Operation {
