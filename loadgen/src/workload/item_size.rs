@@ -14,6 +14,10 @@ const EXPECTED: &str = "expected bytes as in 900, uniform:100-2000, lognormal:90
 pub(super) const MAX_ITEM_BYTES: u32 = 400 * 1024;
 /// Most fields that `fields:` may ask for.
 const MAX_FIELDS: u64 = 1000;
+/// Bytes of `field999`.
+const LONGEST_FIELD_NAME: u64 = 8;
+/// More than the key attributes count for.
+const KEY_BYTES_AT_MOST: u64 = 64;
 
 /// How large items are. An item of some key has the same size in every run: what an update or a delete costs is
 /// known without asking.
@@ -76,7 +80,8 @@ impl FromStr for ItemSize {
             ["fields", fields] => {
                 let (number, each) = fields.split_once('x').ok_or_else(wrong)?;
                 let (number, each) = (count(WHAT, number, 1)?, bytes(each)?);
-                if number > MAX_FIELDS || number * u64::from(each) > u64::from(MAX_ITEM_BYTES) {
+                let names = number * LONGEST_FIELD_NAME + KEY_BYTES_AT_MOST;
+                if number > MAX_FIELDS || number * u64::from(each) + names > u64::from(MAX_ITEM_BYTES) {
                     let why = format!("at most {MAX_FIELDS} fields, and {MAX_ITEM_BYTES} bytes in all");
                     return Err(InvalidText::new(WHAT, text, why));
                 }
@@ -100,3 +105,26 @@ impl fmt::Display for ItemSize {
 }
 
 text_form!(ItemSize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_say_all_of_it() {
+        for text in ["900", "uniform:100-2000", "lognormal:900:0.5", "fields:10x100"] {
+            assert_eq!(text.parse::<ItemSize>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_is_said_to_be_none() {
+        for text in ["", "0", "-1", "409601", "uniform:5", "uniform:9-5", "lognormal:900", "lognormal:900:9"]
+        {
+            assert!(text.parse::<ItemSize>().is_err(), "{text}");
+        }
+        for text in ["fields:0x10", "fields:1001x1", "fields:1000x409", "fields:10", "big"] {
+            assert!(text.parse::<ItemSize>().is_err(), "{text}");
+        }
+    }
+}

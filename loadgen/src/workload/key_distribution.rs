@@ -129,3 +129,40 @@ impl fmt::Display for KeyDistribution {
 }
 
 text_form!(KeyDistribution);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_say_all_of_it() {
+        for text in [
+            "uniform:10000",
+            "zipf:10000:0.99",
+            "latest:10000:1.2",
+            "hotspot:10000:0.2:0.8",
+            "sequential:10000",
+            "moving:10000:0.5 every 10s",
+            "moving:10000:0.5 every 1m30s by 10",
+            "uniform:10000 by 100",
+        ] {
+            assert_eq!(text.parse::<KeyDistribution>().unwrap().to_string(), text);
+        }
+        assert_eq!("latest:100".parse::<KeyDistribution>().unwrap().to_string(), "latest:100:0.99");
+        assert_eq!("uniform:1_000".parse::<KeyDistribution>().unwrap(), KeyDistribution::uniform(1000));
+    }
+
+    #[test]
+    fn what_is_no_distribution_is_said_to_be_none() {
+        for text in ["", "uniform", "uniform:0", "uniform:-1", "zipf:10:x", "zipf:10:-1", "hotspot:10:2:0.5"]
+        {
+            assert!(text.parse::<KeyDistribution>().is_err(), "{text}");
+        }
+        for text in
+            ["moving:10:0.5", "moving:10:0.5 every 0s", "uniform:10 every 10s", "uniform:10 by 0", "zipf"]
+        {
+            assert!(text.parse::<KeyDistribution>().is_err(), "{text}");
+        }
+        assert!("uniform:99999999999999".parse::<KeyDistribution>().is_err());
+    }
+}

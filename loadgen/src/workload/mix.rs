@@ -160,3 +160,36 @@ impl fmt::Display for Mix {
 }
 
 text_form!(Mix);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_say_operations_items_and_shares() {
+        for text in ["get=90,put=10", "query(1-100)=95,insert=5", "batch-get(25)=0.5,batch-write=1", "scan=1"]
+        {
+            assert_eq!(text.parse::<Mix>().unwrap().to_string(), text);
+        }
+        assert_eq!(" get = 90% , put = 10% ".parse::<Mix>().unwrap().to_string(), "get=90,put=10");
+        assert_eq!("get".parse::<Mix>().unwrap(), Mix::only(Operation::GetItem));
+    }
+
+    #[test]
+    fn what_is_no_mix_is_said_to_be_none() {
+        for text in ["", "get=", "get=0", "get=-1", "get=NaN", "get=1,get=2", "fetch=1", "batch-get(101)=1"] {
+            assert!(text.parse::<Mix>().is_err(), "{text}");
+        }
+        for text in ["batch-write(26)=1", "query(9-1)=1", "query()=1", "get(2)=1", "scan(0)=1", "get=1,"] {
+            assert!(text.parse::<Mix>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_are_parts_of_the_whole() {
+        let mix: Mix = "get=3,put=1".parse().unwrap();
+
+        assert!((mix.share(Operation::GetItem) - 0.75).abs() < 1e-12);
+        assert!(mix.share(Operation::Scan).abs() < 1e-12);
+    }
+}

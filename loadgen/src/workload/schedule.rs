@@ -216,3 +216,6 @@ impl Segment {
         since
     }
 }
+
+#[cfg(test)]
+mod tests;

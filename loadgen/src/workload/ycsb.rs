@@ -36,3 +36,17 @@ pub fn ycsb(letter: char, records: u64) -> Option<YcsbWorkload> {
     let keys = KeyDistribution { keys: records.max(1), popularity, items_per_partition };
     Some(YcsbWorkload { mix, keys, item_size: ItemSize::Fields { count: 10, bytes: 100 } })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_six_and_letters_may_be_small() {
+        for letter in 'A'..='F' {
+            assert!(ycsb(letter, 1000).is_some());
+            assert_eq!(ycsb(letter.to_ascii_lowercase(), 1000), ycsb(letter, 1000));
+        }
+        assert_eq!(ycsb('G', 1000), None);
+    }
+}
