@@ -10,4 +10,5 @@ pub mod result;
 pub mod retry;
 pub mod signer;
 pub mod spec;
+pub mod verify;
 pub mod workload;
