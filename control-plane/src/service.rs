@@ -84,6 +84,12 @@ impl<S: CatalogStore> Service for ControlService<S> {
             group.notice(method, payload);
         }
     }
+
+    fn frame_ended(&self) {
+        if let Some(group) = &self.group {
+            group.frame_ended();
+        }
+    }
 }
 
 impl<S: CatalogStore> ControlService<S> {

@@ -99,6 +99,10 @@ pub trait Service: Send + Sync + 'static {
     fn notice(&self, method: u32, payload: Bytes) {
         let _ = (method, payload);
     }
+
+    /// Everything that one frame brought was handed over: time to do together what was only put aside. A service
+    /// that wraps another must pass it on.
+    fn frame_ended(&self) {}
 }
 
 /// A request as it arrived.

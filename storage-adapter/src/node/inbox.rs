@@ -1,4 +1,5 @@
-//! The loop's one queue: everything that the node's core must know comes through here.
+//! The loop's one queue: everything that the node's core must know comes through here. It wakes nobody for what
+//! is quick: whoever offers it sees to it that a turn is taken ([`super::turns`]).
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -48,8 +49,13 @@ pub(crate) enum Input {
     HandOver(Vec<(PartitionId, Vec<NodeId>)>, oneshot::Sender<Vec<Result<NodeId, HandOverRefused>>>),
     /// What others still need of this node before it may stop.
     Owed(oneshot::Sender<Owed>),
-    /// End.
-    Stop,
+}
+
+impl Input {
+    /// Whether it takes microseconds, and touches no file: then any thread may take it.
+    const fn is_quick(&self) -> bool {
+        matches!(self, Self::Request(_) | Self::Envelope(..) | Self::Persisted(..))
+    }
 }
 
 /// What others still need of a node that is to stop.
@@ -81,7 +87,7 @@ pub(crate) enum SnapshotData {
     Memory(Vec<Entry>, Checkpoint),
 }
 
-/// A bounded queue with one reader.
+/// A bounded queue with one reader at a time.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     state: Mutex<State>,
@@ -94,6 +100,11 @@ struct State {
     inputs: Vec<Input>,
     requests: usize,
     envelopes: usize,
+    /// Among the inputs is one that only the loop's thread may take.
+    slow: bool,
+    /// The loop's thread is to look.
+    called: bool,
+    stops: bool,
     closed: bool,
 }
 
@@ -109,51 +120,87 @@ impl Inbox {
         reason = "the request is given back as it came; it is moved either way"
     )]
     pub(crate) fn offer(&self, request: Request) -> Result<(), Request> {
-        {
-            let mut state = self.state.lock();
-            if state.closed || state.requests >= self.requests {
-                return Err(request);
-            }
-            state.requests += 1;
-            state.inputs.push(Input::Request(request));
+        let mut state = self.state.lock();
+        if state.closed || state.requests >= self.requests {
+            return Err(request);
         }
-        self.arrived.notify_one();
+        state.requests += 1;
+        state.inputs.push(Input::Request(request));
         Ok(())
     }
 
     /// Takes another node's messages, or drops them.
     pub(crate) fn offer_envelope(&self, from: NodeId, envelope: Envelope) {
-        {
-            let mut state = self.state.lock();
-            if state.closed || state.envelopes >= ENVELOPES {
-                return;
-            }
-            state.envelopes += 1;
-            state.inputs.push(Input::Envelope(from, envelope));
+        let mut state = self.state.lock();
+        if state.closed || state.envelopes >= ENVELOPES {
+            return;
         }
-        self.arrived.notify_one();
+        state.envelopes += 1;
+        state.inputs.push(Input::Envelope(from, envelope));
     }
 
-    /// Takes an event of the node itself: there are few at a time, and none may be lost.
+    /// Takes an event of the node itself: there are few at a time, and none may be lost. The loop's thread is
+    /// called for what is not quick.
     pub(crate) fn push(&self, input: Input) {
         let mut state = self.state.lock();
         if state.closed {
             return;
         }
+        let slow = !input.is_quick();
+        state.slow |= slow;
+        state.called |= slow;
         state.inputs.push(input);
+        drop(state);
+        if slow {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Has the loop's thread look, if there is anything.
+    pub(crate) fn call_thread(&self) {
+        let mut state = self.state.lock();
+        if state.inputs.is_empty() {
+            return;
+        }
+        state.called = true;
         drop(state);
         self.arrived.notify_one();
     }
 
-    /// Takes all that arrived into `inputs`, waiting `patience` at most for the first.
-    pub(crate) fn take(&self, inputs: &mut Vec<Input>, patience: Duration) {
+    /// Has the loop's thread stop.
+    pub(crate) fn stop(&self) {
+        self.state.lock().stops = true;
+        self.arrived.notify_one();
+    }
+
+    /// Whether anything waits.
+    pub(crate) fn has_inputs(&self) -> bool {
+        !self.state.lock().inputs.is_empty()
+    }
+
+    /// Waits until the loop's thread is called, `patience` at most; whether it is to stop.
+    pub(crate) fn wait(&self, patience: Duration) -> bool {
         let mut state = self.state.lock();
-        if state.inputs.is_empty() && !patience.is_zero() {
+        if state.inputs.is_empty() && !state.called && !state.stops && !patience.is_zero() {
             self.arrived.wait_for(&mut state, patience);
         }
-        std::mem::swap(&mut state.inputs, inputs);
-        state.requests = 0;
-        state.envelopes = 0;
+        state.called = false;
+        state.stops
+    }
+
+    /// Takes all that arrived into `inputs`.
+    pub(crate) fn take(&self, inputs: &mut Vec<Input>) {
+        self.state.lock().take(inputs);
+    }
+
+    /// Takes all that arrived into `inputs`, unless some of it is not quick: then nothing. Whether it did.
+    pub(crate) fn take_quick(&self, inputs: &mut Vec<Input>) -> bool {
+        let mut state = self.state.lock();
+        let may = !state.slow && !state.stops;
+        if may {
+            state.take(inputs);
+        }
+        may
     }
 
     /// Takes nothing any more. What waits is dropped, which answers it.
@@ -164,5 +211,14 @@ impl Inbox {
             std::mem::take(&mut state.inputs)
         };
         drop(inputs);
+    }
+}
+
+impl State {
+    fn take(&mut self, inputs: &mut Vec<Input>) {
+        std::mem::swap(&mut self.inputs, inputs);
+        self.requests = 0;
+        self.envelopes = 0;
+        self.slow = false;
     }
 }

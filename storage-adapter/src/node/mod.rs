@@ -35,6 +35,7 @@ mod shared;
 mod snapshot_receiver;
 mod snapshot_sender;
 mod storage_node;
+mod turns;
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The one thread that owns the node's groups: it feeds the core with what arrived, and carries out what
-//! the core says.
+//! The loop that owns the node's groups: it feeds the core with what arrived, and carries out what the core says.
+//! One thread at a time has a turn ([`super::turns`]).
 //!
 //! Order matters. What others sent, what became durable and the passing of time go in first, and all
 //! that follows from them is carried out; only then are requests evaluated: so a leader that has just
@@ -43,6 +43,10 @@ pub(super) struct NodeLoop {
     pub(super) checkpoints: Checkpoints,
     tick: Duration,
     next_tick: Timestamp,
+    /// What a turn takes from the inbox: empty between turns.
+    inputs: Vec<Input>,
+    /// And the requests among it, which come last.
+    requests: Vec<Request>,
     /// When what the buckets have left is shown next.
     next_show: Timestamp,
 }
@@ -90,36 +94,49 @@ impl NodeLoop {
             checkpoints,
             tick,
             next_tick: wire::clock::now(),
+            inputs: Vec::new(),
+            requests: Vec::new(),
             next_show: wire::clock::now(),
         }
     }
 
-    /// Runs until told to stop, or until something broke.
-    pub(super) fn run(mut self) {
-        let mut inputs = Vec::new();
-        let mut requests = Vec::new();
-        loop {
-            let patience = self.next_tick.since(wire::clock::now());
-            self.shared.inbox.take(&mut inputs, patience);
-            let now = wire::clock::now();
-            for input in inputs.drain(..) {
-                match input {
-                    Input::Request(request) => requests.push(request),
-                    Input::Stop => return self.stop(),
-                    other => self.take(other, now),
-                }
-            }
-            self.go_on(now);
-            if !requests.is_empty() {
-                for request in requests.drain(..) {
-                    self.execute(request, now);
-                }
-                self.carry_out(now);
-            }
-            if self.shared.failed.is_cancelled() {
-                return self.stop();
+    /// Takes all that arrived, and lets time pass. Returns how long nothing need happen.
+    pub(super) fn turn(&mut self) -> Duration {
+        let mut inputs = std::mem::take(&mut self.inputs);
+        self.shared.inbox.take(&mut inputs);
+        self.take_all(inputs);
+        self.next_tick.since(wire::clock::now())
+    }
+
+    /// The same on any thread, unless something that arrived may block: then nothing. Whether it did.
+    pub(super) fn quick_turn(&mut self) -> bool {
+        let mut inputs = std::mem::take(&mut self.inputs);
+        let may = self.shared.inbox.take_quick(&mut inputs);
+        if may {
+            self.take_all(inputs);
+        }
+        may
+    }
+
+    fn take_all(&mut self, mut inputs: Vec<Input>) {
+        let mut requests = std::mem::take(&mut self.requests);
+        // Read after everything arrived.
+        let now = wire::clock::now();
+        for input in inputs.drain(..) {
+            match input {
+                Input::Request(request) => requests.push(request),
+                other => self.take(other, now),
             }
         }
+        self.go_on(now);
+        if !requests.is_empty() {
+            for request in requests.drain(..) {
+                self.execute(request, now);
+            }
+            self.carry_out(now);
+        }
+        self.inputs = inputs;
+        self.requests = requests;
     }
 
     /// Lets time pass, and carries out what follows from that and from what was taken.
@@ -135,7 +152,8 @@ impl NodeLoop {
         }
     }
 
-    fn stop(mut self) {
+    /// Ends it: what is queued is dropped, what was given to the log becomes durable.
+    pub(super) fn stop(mut self) {
         self.shared.inbox.close();
         if let Some(log) = &mut self.log {
             log.close();
@@ -167,7 +185,7 @@ impl NodeLoop {
                 let _gone = answer.send(wanted.into_iter().map(begin).collect());
             }
             Input::Owed(answer) => drop(answer.send(self.owed())),
-            Input::Request(_) | Input::Stop => unreachable!("taken apart by the caller"),
+            Input::Request(_) => unreachable!("taken apart by the caller"),
         }
     }
 

@@ -122,6 +122,7 @@ impl ReplicatedNode {
         let is_write = operation.is_write();
         let address = service::Address { table: None, partition, at_least: LogIndex::default() };
         service::execute(&self.shared, &address, operation, Reply::Local(sender, expires));
+        self.shared.take_turns();
         match tokio::time::timeout(deadline, answer).await {
             Ok(Ok(answer)) => answer,
             _ if is_write => Err(StoreError::Indefinite),
@@ -200,7 +201,7 @@ impl ReplicatedNode {
     /// Ends at once; what is durable stays so.
     pub(super) async fn end(&self) {
         self.shared.stopping.cancel();
-        self.shared.inbox.push(Input::Stop);
+        self.shared.inbox.stop();
         let thread = self.thread.lock().take();
         let Some(thread) = thread else { return };
         let joined = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -255,7 +256,11 @@ fn start(
         node.forget(partition, recovered, now);
     }
     let name = format!("weir-node-{}", options.node);
-    let thread = std::thread::Builder::new().name(name).spawn(move || node.run())?;
+    let thread = std::thread::Builder::new().name(name).spawn({
+        let shared = Arc::clone(&shared);
+        shared.turns.begin(node);
+        move || shared.run_loop()
+    })?;
     Ok(ReplicatedNode { shared, thread: Arc::new(Mutex::new(Some(thread))) })
 }
 
@@ -310,6 +315,7 @@ struct InboxEvents(Arc<Shared>);
 impl LogEvents for InboxEvents {
     fn persisted(&self, up_to: PersistSequence, bytes: u64) {
         self.0.inbox.push(Input::Persisted(up_to, bytes));
+        self.0.take_turns();
     }
 
     fn reclaimed(&self, pinned_by: Vec<PartitionId>) {

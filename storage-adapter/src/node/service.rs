@@ -113,6 +113,10 @@ impl Service for NodeService {
             Err(error) => tracing::warn!(%error, "an envelope was malformed"),
         }
     }
+
+    fn frame_ended(&self) {
+        self.shared.take_turns();
+    }
 }
 
 /// What an operation is for.

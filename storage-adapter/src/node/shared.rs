@@ -18,6 +18,7 @@ use super::node_throughput::NodeThroughput;
 use super::peers::Peers;
 use super::route_changes::RouteChanges;
 use super::snapshot_receiver::SnapshotReceiver;
+use super::turns::Turns;
 use crate::StorageLimits;
 
 /// The node, as everything but its loop sees it.
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) incarnation: Epoch,
     pub(crate) limits: StorageLimits,
     pub(crate) inbox: Inbox,
+    pub(super) turns: Turns,
     pub(crate) directory: Directory,
     pub(crate) peers: Peers,
     pub(crate) expressions: ExpressionCache,
@@ -108,6 +110,7 @@ impl Shared {
             zone: identity.zone,
             incarnation: identity.incarnation,
             inbox: Inbox::new(limits.inbox_requests),
+            turns: Turns::default(),
             directory: Directory::default(),
             peers: Peers::new(identity.node, identity.incarnation, runtime.clone()),
             expressions: ExpressionCache::default(),

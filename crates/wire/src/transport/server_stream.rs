@@ -289,6 +289,9 @@ impl Reader {
                 _ => {}
             }
         }
+        if std::panic::catch_unwind(AssertUnwindSafe(|| self.service.frame_ended())).is_err() {
+            tracing::error!("a handler panicked at the end of a frame");
+        }
     }
 
     /// One lock for the whole frame: its requests are unanswered from now on, its cancellations hold,
