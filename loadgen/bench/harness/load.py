@@ -81,9 +81,11 @@ class Stream:
     keys: int = 10_000
     connections: int = 32
     arrivals: str = "poisson"
+    # Another endpoint than the target's.
+    address: str | None = None
 
     def text(self, address):
-        fields = {"name": self.name, "endpoint": address, "table": self.table, "rate": self.rate, "from": self.since,
+        fields = {"name": self.name, "endpoint": self.address or address, "table": self.table, "rate": self.rate, "from": self.since,
                   "to": self.until, "op": self.operation, "keys": self.keys, "connections": self.connections,
                   "arrivals": self.arrivals}
         return ",".join(f"{key}={value}" for key, value in fields.items())

@@ -27,6 +27,11 @@ class Panel:
 
 def write(path, title, panels, events=()):
     """`events`: (second, what happened)."""
+    path.write_text(drawn(title, panels, events))
+
+
+def drawn(title, panels, events=(), unit=" s"):
+    """The SVG; `unit`: of what is drawn from left to right."""
     seconds = [x for panel in panels for _, points in panel.lines for x, _ in points]
     begin, end = min(seconds), max(seconds)
     height = TOP + len(panels) * (PANEL + GAP) + BOTTOM
@@ -43,8 +48,8 @@ def write(path, title, panels, events=()):
                    f'stroke-dasharray="2 3"/>')
         out.append(_text(x + 2, bottom + 30 + 11 * (number % 3), "start", what, size=10))
     for x in _ticks(begin, end):
-        out.append(_text(across(x), bottom + 16, "middle", _short(x) + " s"))
-    path.write_text("\n".join(out) + "\n</svg>\n")
+        out.append(_text(across(x), bottom + 16, "middle", _short(x) + unit))
+    return "\n".join(out) + "\n</svg>\n"
 
 
 def _panel(panel, top, across):

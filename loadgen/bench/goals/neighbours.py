@@ -1,0 +1,81 @@
+"""Goal 10: a well-behaved table while its neighbour offers a hundred times its quota."""
+
+import statistics
+
+from harness import binaries, peers, weir
+from harness.dynamodb import create_table
+from harness.findings import Section
+from harness.load import OpenLoad, Stream
+from metadata.svg_plot import Panel, drawn
+
+NAME, GOALS = "neighbours", ["10"]
+TITLE = "Beside a neighbour at a hundred times its quota"
+INTRO = """`weir cluster` (three synced replicas, one proxy), all of it on CPU 0; open loops with Poisson arrivals from
+CPU 1, latency from the time that a request was due. Phases alternate in one run: alone, and beside a table that offers
+100 × its quota. While the table is alone, the neighbour's requests go to a stub on CPU 1, so that the load generator
+works as hard in both."""
+GETS, PUTS, QUOTA, FACTOR = 400, 100, 20, 100
+SETTLING_S = 0.5
+
+
+def measure(settings):
+    section = Section(NAME, TITLE, INTRO)
+    pairs, length = settings.seconds(10, 4), settings.seconds(3.5, 2.5)
+    stub = peers.Upstream(binaries.UPSTREAM)
+    fleet = weir.Fleet(settings.scratch / "fleet", "--proxies", 1)
+    try:
+        create_table(fleet.address, "quiet", read=4_000, write=2_000)
+        create_table(fleet.address, "noisy", read=QUOTA, write=QUOTA)
+        load = OpenLoad(fleet, [*streams(2 * pairs * length), *neighbour(fleet, stub, pairs, length)])
+    finally:
+        fleet.stop()
+        stub.stop()
+    judge(section, load, pairs, length)
+    return section
+
+
+def streams(until):
+    return [Stream("gets", "quiet", GETS, until, operation="get"), Stream("puts", "quiet", PUTS, until)]
+
+
+def neighbour(fleet, stub, pairs, length):
+    """In odd phases at the stub, in even ones at the fleet."""
+    for phase in range(2 * pairs):
+        beside = phase % 2 == 1
+        yield Stream(f"{'noisy' if beside else 'idle'}{phase}", "noisy", QUOTA * FACTOR, (phase + 1) * length,
+                     since=phase * length, connections=16, address=None if beside else stub.address)
+
+
+def judge(section, load, pairs, length):
+    quiet = ("gets", "puts")
+    phase = lambda number, names=quiet: load.window(number * length + SETTLING_S, (number + 1) * length, names)
+    alone, beside = ([phase(2 * pair + offset) for pair in range(pairs)] for offset in (0, 1))
+    both = lambda q: (pooled(alone, q), pooled(beside, q))
+    ratios = [b.ms(0.99) / a.ms(0.99) for a, b in zip(alone, beside)]
+    a, b = both(0.99)
+    section.find("10", f"p99 beside ÷ alone, all {pairs} phases of each together", b / a,
+                 f"{b / a:.3f} ({b:.2f} ÷ {a:.2f} ms; by pair {min(ratios):.2f}–{max(ratios):.2f}, "
+                 f"median {statistics.median(ratios):.2f})", must=1.10, aim=1.03)
+    a, b = both(0.5)
+    section.find("10", "p50, likewise", None, f"{b / a:.3f} ({b:.2f} ÷ {a:.2f} ms)")
+    refused = sum(window.offered - window.ok for window in beside)
+    section.find("10", "requests of the well-behaved table that did not succeed", float(refused), str(refused), must=0)
+    names = tuple(f"noisy{number}" for number in range(2 * pairs))
+    offered = [phase(2 * pair + 1, names) for pair in range(pairs)]
+    section.notes.append(f"The neighbour: quota {QUOTA} WCU, {sum(it.offered for it in offered) / sum(it.seconds for it in offered):.0f}"
+                         f" requests/s offered, {sum(it.ok for it in offered) / sum(it.seconds for it in offered):.0f}/s admitted.")
+    end = 2 * pairs * length
+    times = [second / 2 for second in range(int(2 * end))]
+    panel = Panel("p99 of the well-behaved table in each half second, ms")
+    panel.line("p99", [(time, load.window(time, time + 0.5, quiet).ms(0.99)) for time in times])
+    panel.line("p50", [(time, load.window(time, time + 0.5, quiet).ms(0.5)) for time in times])
+    events = [((2 * pair + 1) * length, "neighbour" if pair == 0 else "") for pair in range(pairs)]
+    section.svg["neighbours.svg"] = drawn("A neighbour at 100 × its quota, on and off", [panel], events)
+    section.plots.append(("neighbours.svg", "p99 while the neighbour comes and goes"))
+    section.raw = {"alone_p99_ms": [it.ms(0.99) for it in alone], "beside_p99_ms": [it.ms(0.99) for it in beside]}
+
+
+def pooled(windows, q):
+    """A quantile of all their latencies, in ms."""
+    ordered = sorted(latency for window in windows for latency in window.ordered)
+    return ordered[int(len(ordered) * q)] * 1000

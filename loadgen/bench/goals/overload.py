@@ -1,0 +1,173 @@
+"""Goals 9a to 9c: what is left of goodput when a quota, the proxy's CPU or storage is short."""
+
+import statistics
+import time
+
+from harness import weir
+from harness.dynamodb import create_table
+from harness.findings import Section, progress
+from harness.weir_load import Run
+from metadata.svg_plot import Panel, drawn
+
+NAME, GOALS = "overload", ["9a", "9b", "9c"]
+TITLE = "Overload"
+INTRO = """Open loops with Poisson arrivals (`weir load`) over a fixed number of HTTP/1.1 connections from CPU 1; an attempt
+that is not answered within a second counts as failed. Goodput: successful requests per second, of those that were due in
+the seconds in question. A second load, small and on connections of its own, runs before, during and after: recovery is the
+time from the overload's end until, for good, a second of it is as it was before (99 % successful, p99 at most twice)."""
+CONNECTIONS = 256
+TIMEOUT_S = 1.0
+BASE_CONNECTIONS = 16
+# Seconds of the phases.
+BEFORE, AFTER = 6, 8
+
+
+class Phases:
+    """A small load throughout, and an overload in the middle."""
+
+    def __init__(self, settings):
+        self.length = settings.seconds(8, 5)
+        self.before, self.after = settings.seconds(BEFORE, 4), settings.seconds(AFTER, 6)
+        self.end = self.before + self.length + self.after
+        # The overload's first second is not counted: queues fill in it.
+        self.over = (self.before + 1, self.before + self.length)
+
+    def run(self, address, base, over):
+        """Both results; the second's seconds count from the first's begin."""
+        small = Run(address, self.end, connections=BASE_CONNECTIONS, timeout=TIMEOUT_S, **base)
+        time.sleep(self.before)
+        large = Run(address, self.length, timeout=TIMEOUT_S, warm_up=0, **{"connections": CONNECTIONS, **over})
+        return small.result(), large.result()
+
+    def recovery(self, small):
+        """Seconds from the overload's end; none: not within the run."""
+        calm = statistics.median(small.p99(second) or 0 for second in range(1, self.before))
+        good = lambda second: (small.ok(second, second + 1) >= 0.99 * small.offered(second, second + 1)
+                               and (small.p99(second) or 1e9) <= 2 * calm)
+        # The overload begins and ends within a second of these, since processes take time to start.
+        ended = self.before + self.length + 1
+        for second in range(ended, self.end):
+            if all(good(later) for later in range(second, self.end)):
+                return second - ended
+        return None
+
+
+def measure(settings):
+    section, phases = Section(NAME, TITLE, INTRO), Phases(settings)
+    quota(section, settings, phases)
+    proxy(section, settings, phases)
+    storage(section, settings, phases)
+    return section
+
+
+# ── a: a quota ──────────────────────────────────────────────────────────────────────────────────
+
+
+def quota(section, settings, phases):
+    fleet = weir.Fleet(settings.scratch / "quota", "--proxies", 1)
+    try:
+        create_table(fleet.address, "others", read=4_000, write=2_000)
+        create_table(fleet.address, "short", read=200, write=200)
+        base = {"table": "others", "rate": 400, "mix": "get=80,put=20"}
+        over = {"table": "short", "rate": 2_000, "mix": "put=100", "item_size": "100", "connections": 32}
+        Run(fleet.address, 2, **base).result()
+        pairs = [phases.run(fleet.address, {**base, "seed": number}, {**over, "seed": number})
+                 for number in range(settings.seconds(3, 1))]
+    finally:
+        fleet.stop()
+    shares, ratios, recovered = [], [], []
+    for small, _ in pairs:
+        shares.append(small.ok(*phases.over) / small.offered(*phases.over) * 100)
+        ratios.append(p99_of(small, *phases.over) / p99_of(small, 1, phases.before))
+        recovered.append(phases.recovery(small))
+    section.find("9a", "other tables' goodput while a table is offered 10 × its quota", min(shares),
+                 f"{min(shares):.2f} % at least", must=99, aim=99.9, at_least=True, unit=" %")
+    section.find("9a", "their p99 then ÷ before", statistics.median(ratios),
+                 f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})", must=1.2, aim=1.05)
+    find_recovery(section, "9a", recovered)
+    small, large = pairs[0]
+    section.notes.append(f"9a: offered {large.offered(1, phases.length):.0f}/s to a quota of 200 WCU, admitted "
+                         f"{large.ok(1, phases.length):.0f}/s.")
+    plot(section, "overload-quota.svg", "A table at 10 × its quota, beside others", phases, small, large)
+
+
+def p99_of(small, since, until):
+    """The median over these seconds."""
+    return statistics.median(small.p99(second) or 1e9 for second in range(since, until))
+
+
+def find_recovery(section, goal, recovered):
+    worst = None if None in recovered else max(recovered)
+    section.find(goal, "seconds to recover", 1e9 if worst is None else float(worst),
+                 "not within the run" if worst is None else f"{worst} s", must=5, aim=1, unit=" s")
+
+
+# ── b: the proxy's CPU ──────────────────────────────────────────────────────────────────────────
+
+
+def proxy(section, settings, phases):
+    """The proxy alone on its CPU, before tiers that cost little."""
+    back = weir.BackTiers(1, 100)
+    try:
+        target = weir.Proxy(settings.scratch / "proxy", back)
+        try:
+            overload(section, settings, phases, "9b", target.address, "proxy's CPU", "put=100",
+                     {2: (0.95, 0.98), 10: (0.90, 0.95)}, {"proxy": target.server.pid})
+        finally:
+            target.stop()
+    finally:
+        back.stop()
+
+
+def overload(section, settings, phases, goal, address, what, mix, bounds, processes):
+    """Peak in a closed loop, then multiples of it in an open one."""
+    peaks = [Run(address, settings.seconds(4, 2), mix=mix, connections=CONNECTIONS, processes=processes).result()
+             for _ in range(2)]
+    peak = max(result.found["total"]["outcomes"].get("ok", 0) / (result.found["lasted_us"] / 1e6) for result in peaks)
+    cores = sum(row["cpu_us"] for row in peaks[0].found["processes"]) / peaks[0].found["lasted_us"]
+    section.notes.append(f"{goal}: peak {peak:.0f}/s over {CONNECTIONS} connections in a closed loop, at which the "
+                         f"{what} is used to {cores:.0%}.")
+    recovered = []
+    for factor, (must, aim) in bounds.items():
+        progress(f"{goal}: {factor} × capacity")
+        base = {"rate": max(20, peak * 0.05), "mix": mix}
+        small, large = phases.run(address, base, {"rate": peak * factor, "mix": mix})
+        progress("")
+        both = large.ok(1, phases.length) + small.ok(*phases.over)
+        section.find(goal, f"goodput at {factor} × capacity ÷ peak, {what} short", both / peak,
+                     f"{both / peak:.3f} ({both:.0f} ÷ {peak:.0f}/s)", must=must, aim=aim, at_least=True)
+        recovered.append(phases.recovery(small))
+        section.raw[f"{goal} {factor}"] = {"peak": peak, "over": large.reasons, "base": small.reasons}
+        plot(section, f"overload-{goal}-{factor}.svg", f"{factor} × capacity, {what} short", phases, small, large, peak)
+    find_recovery(section, goal, recovered)
+
+
+# ── c: storage ──────────────────────────────────────────────────────────────────────────────────
+
+
+def storage(section, settings, phases):
+    """Three replicas' processes share the tested CPU; writes cost them most."""
+    fleet = weir.Fleet(settings.scratch / "storage", "--proxies", 1)
+    try:
+        names = [name for name in fleet.processes if name.startswith("storage-")]
+        fleet.leave(*names)
+        create_table(fleet.address, read=40_000, write=40_000)
+        overload(section, settings, phases, "9c", fleet.address, "storage nodes' CPU", "update=100",
+                 {10: (0.95, 0.99)}, {name: fleet.processes[name] for name in names})
+    finally:
+        fleet.stop()
+
+
+def plot(section, file, title, phases, small, large, peak=None):
+    seconds = range(phases.end)
+    during = lambda second: second - phases.before
+    goodput = Panel("goodput by second, requests/s")
+    goodput.line("overload", [(second, large.ok(during(second), during(second) + 1)
+                               if 0 <= during(second) < phases.length else 0) for second in seconds])
+    goodput.line("small load", [(second, small.ok(second, second + 1)) for second in seconds])
+    if peak:
+        goodput.level("peak", peak)
+    latency = Panel("p99 of the small load, ms").line("p99", [(second, small.p99(second)) for second in seconds])
+    section.svg[file] = drawn(title, [goodput, latency],
+                              [(phases.before, "overload"), (phases.before + phases.length, "over")])
+    section.plots.append((file, title))
