@@ -54,6 +54,30 @@ pub enum Purpose {
     Confirm,
 }
 
+impl Verdict {
+    /// In tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Missed => "missed",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
+impl Purpose {
+    /// In tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bracket => "bracket",
+            Self::Bisect => "bisect",
+            Self::Confirm => "confirm",
+        }
+    }
+}
+
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Step {

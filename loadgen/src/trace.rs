@@ -20,7 +20,7 @@ const UNIX_SECONDS: f64 = 1e9;
 /// And from here on it is one in milliseconds.
 const UNIX_MILLISECONDS: f64 = 1e12;
 /// The stream of requests for which the trace names none.
-const ANY_STREAM: &str = "trace";
+pub(crate) const ANY_STREAM: &str = "trace";
 
 /// Recorded traffic.
 #[derive(Debug, Clone, PartialEq)]

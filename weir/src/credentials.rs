@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 const ACCESS_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const SECRET_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
+/// The file that keeps the pair.
+const FILE: &str = "credentials.json";
+
 /// An access key and its secret.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct KeyPair {
@@ -30,12 +33,10 @@ impl KeyPair {
             return Ok(Self { access_key, secret_key });
         }
         let Some(dir) = dir else { return Ok(Self::random()) };
-        let file = dir.join("credentials.json");
-        if file.exists() {
-            let text = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            return serde_json::from_slice(&text)
-                .with_context(|| format!("{} is not a key pair", file.display()));
+        if let Some(kept) = Self::kept_in(dir)? {
+            return Ok(kept);
         }
+        let file = dir.join(FILE);
         let made = Self::random();
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let kept = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file);
@@ -44,6 +45,18 @@ impl KeyPair {
             &made,
         )?;
         Ok(made)
+    }
+
+    /// The pair kept in the folder of a `weir dev` or a `weir cluster`; none if the fleet was given another.
+    pub(crate) fn kept_in(dir: &Path) -> anyhow::Result<Option<Self>> {
+        let file = dir.join(FILE);
+        if !file.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        serde_json::from_slice(&text)
+            .map(Some)
+            .with_context(|| format!("{} is not a key pair", file.display()))
     }
 
     /// 16 and 40 characters from the operating system's randomness: 80 and 238 bits.

@@ -15,7 +15,7 @@ use storage_adapter::{StorageConfig, StorageHandle, StorageLimits, StorageNode};
 use tokio_util::sync::CancellationToken;
 use units::{NodeId, Zone};
 
-use crate::admin::{About, ENDPOINT_FILE, Operators};
+use crate::admin::{About, DYNAMODB_ENDPOINT_FILE, ENDPOINT_FILE, Operators};
 use crate::cli::{DevArgs, Replicas};
 use crate::credentials::KeyPair;
 use crate::operator_token::OperatorToken;
@@ -54,9 +54,11 @@ pub(crate) async fn run(args: DevArgs, shutdown: CancellationToken) -> anyhow::R
     };
     let operators = admin::start(operators, shutdown.clone()).await?;
     if let Some(dir) = data_dir {
-        let file = dir.join(ENDPOINT_FILE);
-        std::fs::write(&file, format!("http://{operators}\n"))
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        for (name, address) in [(ENDPOINT_FILE, operators), (DYNAMODB_ENDPOINT_FILE, fleet.proxy.address)] {
+            let file = dir.join(name);
+            std::fs::write(&file, format!("http://{address}\n"))
+                .with_context(|| format!("cannot write {}", file.display()))?;
+        }
     }
     println!("{}", banner(&args, &keys, &token, fleet.proxy.address, operators, data_dir, replicas));
     tokio::select! {

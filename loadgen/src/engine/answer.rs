@@ -30,7 +30,7 @@ const KNOWN: [(&str, Outcome); 14] = [
 const MOST_NAME: usize = 80;
 
 /// How an attempt with this answer ended, and the failure's name: the exception's type without its namespace.
-pub(super) fn classify(status: u16, body: &[u8]) -> (Outcome, Option<Cow<'static, str>>) {
+pub(crate) fn classify(status: u16, body: &[u8]) -> (Outcome, Option<Cow<'static, str>>) {
     if status == 200 {
         return (Outcome::Ok, None);
     }

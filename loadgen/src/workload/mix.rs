@@ -43,6 +43,12 @@ impl Mix {
         Self { entries: vec![entry], total: 1.0 }
     }
 
+    /// A mix of one operation alone, with as many items as this entry asks for.
+    #[must_use]
+    pub fn of_entry(entry: MixEntry) -> Self {
+        Self { entries: vec![MixEntry { weight: 1.0, ..entry }], total: 1.0 }
+    }
+
     /// The operations, as they were given.
     #[must_use]
     pub fn entries(&self) -> &[MixEntry] {

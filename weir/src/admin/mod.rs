@@ -43,6 +43,9 @@ const MAX_BODY: usize = 64 << 10;
 /// The file in its data folder in which `weir dev` writes where its operators' endpoint is.
 pub(crate) const ENDPOINT_FILE: &str = "operators-endpoint";
 
+/// The file beside it that says where the DynamoDB endpoint is.
+pub(crate) const DYNAMODB_ENDPOINT_FILE: &str = "endpoint";
+
 /// Whether the process can serve now, and if not, why.
 pub(crate) type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 

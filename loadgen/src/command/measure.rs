@@ -1,0 +1,171 @@
+//! One run from its spec to its exit code: tables, credentials, live view, files, verdict.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+
+use super::args::{MeasureArgs, OutputArgs, WatchArgs};
+use super::failure::Failure;
+use super::output::write;
+use super::prepare::{Preparing, prepare};
+use super::session::Session;
+use crate::engine::{self, RunOptions};
+use crate::live_view::LiveView;
+use crate::objective::{Finding, Objective};
+use crate::operators::{OperatorsEndpoints, OperatorsSampling};
+use crate::report;
+use crate::result::RunResult;
+use crate::spec::RunSpec;
+use crate::workload::Schedule;
+
+/// A run that is to be.
+#[derive(Debug)]
+pub(super) struct Measurement<'a> {
+    pub session: &'a Session,
+    pub spec: RunSpec,
+    pub preparing: Preparing,
+    pub output: &'a OutputArgs,
+    pub measure: &'a MeasureArgs,
+    pub watch: &'a WatchArgs,
+    /// Due times of each stream, if they were recorded.
+    pub recorded: Option<Vec<Schedule>>,
+}
+
+impl Measurement<'_> {
+    /// Runs it, writes what was asked for, and judges.
+    pub(super) async fn run(self, stop: &CancellationToken) -> Result<(), Failure> {
+        check_objectives(&self.measure.thresholds, &self.spec)?;
+        let operators = self.operators();
+        prepare(self.session, &self.spec, self.preparing, stop).await?;
+        let mut options = options(self.session, &self.spec, self.watch)?;
+        options.recorded = self.recorded;
+        options.trace_to.clone_from(&self.measure.trace);
+        let result = {
+            let mut view = (!self.output.quiet).then(|| LiveView::new(&self.spec));
+            let result = watched(&self.spec, options, operators, stop, |progress| {
+                if let Some(view) = &mut view {
+                    view.show(progress);
+                }
+            });
+            let result = result.await;
+            view.map(LiveView::finish);
+            result?
+        };
+        let findings: Vec<_> = self.measure.thresholds.iter().map(|objective| objective.holds(&result)).collect();
+        write(&result, &findings, self.output, self.measure.hdr.as_deref())?;
+        verdict(&result, &findings, stop.is_cancelled())
+    }
+
+    fn operators(&self) -> Option<OperatorsEndpoints> {
+        operators(self.session, self.watch)
+    }
+}
+
+/// The operators' endpoints to ask: those given, or those of the local fleet.
+fn operators(session: &Session, watch: &WatchArgs) -> Option<OperatorsEndpoints> {
+    let fleet = &session.fleet;
+    let urls = if watch.operators.is_empty() { fleet.operators.clone() } else { watch.operators.clone() };
+    let token = watch.operator_token.clone().or_else(|| fleet.operator_token.clone());
+    (!urls.is_empty()).then_some(OperatorsEndpoints { urls, token })
+}
+
+/// What a run needs besides its spec.
+pub(super) fn options(session: &Session, spec: &RunSpec, watch: &WatchArgs) -> Result<RunOptions, Failure> {
+    let mut processes = session.fleet.processes.clone();
+    processes.extend(watch.processes.iter().cloned());
+    let credentials = session.all_credentials(spec)?;
+    Ok(RunOptions { processes, credentials, ..RunOptions::default() })
+}
+
+/// A run with the operators' view, if there are such endpoints.
+async fn watched(
+    spec: &RunSpec,
+    options: RunOptions,
+    operators: Option<OperatorsEndpoints>,
+    stop: &CancellationToken,
+    progress: impl FnMut(&engine::Progress) + Send,
+) -> Result<RunResult, Failure> {
+    let sampling = match operators {
+        None => None,
+        Some(endpoints) => {
+            let tables: BTreeSet<_> = spec.streams.iter().map(|stream| stream.table.clone()).collect();
+            let began = wire::clock::now() + spec.warm_up;
+            Some(OperatorsSampling::start(endpoints, tables, began).await.map_err(anyhow::Error::from)?)
+        }
+    };
+    let ran = run(spec, options, stop, progress).await;
+    let seen = match sampling {
+        None => None,
+        Some(sampling) => Some(sampling.finish().await),
+    };
+    let mut result = ran?;
+    result.operators = seen;
+    Ok(result)
+}
+
+/// A run alone. One that was stopped says so in its result.
+pub(super) async fn run(
+    spec: &RunSpec,
+    options: RunOptions,
+    stop: &CancellationToken,
+    progress: impl FnMut(&engine::Progress) + Send,
+) -> Result<RunResult, Failure> {
+    let mut result = engine::run(spec, options, progress, stop.clone())
+        .await
+        .with_context(|| format!("cannot run against {}", spec.endpoints.join(", ")))?;
+    let lasted = Duration::from_micros(result.lasted_us);
+    if stop.is_cancelled() && lasted < spec.duration {
+        let (lasted, whole) = (report::figure::span(lasted), report::figure::span(spec.duration));
+        result.warnings.insert(0, format!("stopped after {lasted} of {whole}: the figures are of that part"));
+    }
+    advise(&mut result);
+    Ok(result)
+}
+
+/// What to do about errors that every request would meet.
+fn advise(result: &mut RunResult) {
+    const ADVICE: [(&str, &str); 6] = [
+        ("ResourceNotFoundException", "a table is missing: --prepare creates it"),
+        (
+            "UnrecognizedClientException",
+            "the endpoint does not know the access key: AWS_ACCESS_KEY_ID, --profile, or --dir for a local fleet",
+        ),
+        ("InvalidSignatureException", "the secret key or --region is wrong, or this machine's clock"),
+        ("AccessDeniedException", "the principal may not do this: its policy must allow it"),
+        ("ConnectionRefused", "nobody listens at an endpoint: is it right, and does it run?"),
+        ("TlsHandshakeFailed", "the endpoint's certificate is not trusted, or it does not speak TLS"),
+    ];
+    for (error, advice) in ADVICE {
+        if let Some(count) = result.total.errors.get(error) {
+            result.warnings.push(format!("{error} ({count}): {advice}"));
+        }
+    }
+}
+
+/// An objective about a stream that is none is a mistake on the command line.
+pub(super) fn check_objectives(objectives: &[Objective], spec: &RunSpec) -> Result<(), Failure> {
+    let wrong = objectives.iter().find_map(|objective| objective.check(spec).err());
+    wrong.map_or(Ok(()), |error| Err(Failure::Usage(error.to_string())))
+}
+
+/// What the exit code says of a run.
+fn verdict(result: &RunResult, findings: &[Finding], stopped: bool) -> Result<(), Failure> {
+    if !result.validity.valid {
+        let why = result.validity.reasons.join("; ");
+        return Err(Failure::Invalid(format!(
+            "the run was invalid, so its figures say nothing about the service: {why}"
+        )));
+    }
+    let missed: Vec<_> = findings.iter().filter(|finding| !finding.held).collect();
+    if !missed.is_empty() {
+        let texts: Vec<_> =
+            missed.iter().map(|finding| format!("{} ({})", finding.objective, finding.measured_text())).collect();
+        return Err(Failure::Missed(format!("did not hold: {}", texts.join(", "))));
+    }
+    match stopped {
+        true => Err(Failure::Stopped("stopped; what was measured until then is reported".into())),
+        false => Ok(()),
+    }
+}
