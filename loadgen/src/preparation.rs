@@ -50,7 +50,7 @@ pub fn wanted(spec: &RunSpec) -> Result<Vec<Wanted>, PreparationError> {
             None => tables.push(Wanted {
                 table: stream.table.clone(),
                 profile: stream.profile.clone(),
-                keys: stream.keys,
+                keys: stream.keys.for_mix(&stream.mix),
                 item_size: stream.item_size,
             }),
         }
@@ -60,10 +60,14 @@ pub fn wanted(spec: &RunSpec) -> Result<Vec<Wanted>, PreparationError> {
 
 impl Wanted {
     fn join(&mut self, stream: &StreamSpec) -> Result<(), PreparationError> {
-        if self.keys.items_per_partition != stream.keys.items_per_partition {
+        let keys = stream.keys.for_mix(&stream.mix);
+        // With a sort key, the number of keys decides which of them share a partition key.
+        let sorted_alike = self.keys.items_per_partition == keys.items_per_partition
+            && (!self.sorted() || self.keys.keys == keys.keys);
+        if !sorted_alike {
             return Err(PreparationError::TwoForms { table: self.table.clone() });
         }
-        self.keys.keys = self.keys.keys.max(stream.keys.keys);
+        self.keys.keys = self.keys.keys.max(keys.keys);
         Ok(())
     }
 }
@@ -164,8 +168,10 @@ pub enum PreparationError {
         /// Its name.
         table: String,
     },
-    /// One with and one without a sort key.
-    #[error("two streams use the table `{table}`, and only one has items that share a partition key (`by N`)")]
+    /// One with and one without a sort key, or with other numbers.
+    #[error(
+        "two streams use the table `{table}` with different keys: where one queries or has items that share a          partition key (`by N`), all need the same number of keys and the same `by N` (queries alone: by 100)"
+    )]
     TwoForms {
         /// Its name.
         table: String,

@@ -30,7 +30,7 @@ pub use key_distribution::{KeyDistribution, Popularity};
 pub use mix::{Mix, MixEntry};
 pub use operation::Operation;
 pub use rate::Rate;
-pub use request_source::{Planned, RequestSource, fill};
+pub use request_source::{Planned, RequestSource};
 pub use schedule::Schedule;
 pub(crate) use text_form::text_form;
 pub use unit_rule::UnitRule;

@@ -8,7 +8,6 @@ use std::fmt::Write as _;
 
 use super::key_distribution::KeyDistribution;
 use super::mix::Mix;
-use super::operation::Operation;
 
 /// Items of one partition key where a mix has queries and the key distribution does not say `by`.
 pub const USUAL_ITEMS_PER_PARTITION: u64 = 100;
@@ -41,8 +40,7 @@ impl KeySpace {
     /// The keys of a stream with such keys and operations: queries want a sort key, whether or not it was asked for.
     #[must_use]
     pub fn of(keys: &KeyDistribution, mix: &Mix) -> Self {
-        let usual = mix.has(Operation::Query).then_some(USUAL_ITEMS_PER_PARTITION);
-        let items_per_partition = keys.items_per_partition.or(usual).map(|items| items.max(1));
+        let items_per_partition = keys.for_mix(mix).items_per_partition.map(|items| items.max(1));
         let partitions = keys.keys.max(1).div_ceil(items_per_partition.unwrap_or(1));
         Self { keys: keys.keys.max(1), items_per_partition, partitions }
     }

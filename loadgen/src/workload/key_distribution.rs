@@ -5,6 +5,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::invalid_text::{InvalidText, count, duration, fraction};
+use super::key::USUAL_ITEMS_PER_PARTITION;
+use super::mix::Mix;
+use super::operation::Operation;
 use super::text_form::text_form;
 
 const WHAT: &str = "key distribution";
@@ -64,6 +67,16 @@ impl KeyDistribution {
     #[must_use]
     pub const fn uniform(keys: u64) -> Self {
         Self { keys, popularity: Popularity::Uniform, items_per_partition: None }
+    }
+
+    /// As a stream with such operations has them: queries want items that share a partition key, whether or not
+    /// `by` says so. Two streams have the same keys when these are equal but for their popularity.
+    #[must_use]
+    pub fn for_mix(mut self, mix: &Mix) -> Self {
+        if mix.has(Operation::Query) {
+            self.items_per_partition.get_or_insert(USUAL_ITEMS_PER_PARTITION);
+        }
+        self
     }
 }
 

@@ -16,8 +16,6 @@ use super::request_body::{Condition, RequestBodies};
 use super::unit_rule::{Rule, UnitRule};
 use crate::spec::StreamSpec;
 
-/// Items of one request while a table is filled: DynamoDB's most.
-const FILL_ITEMS: u64 = 25;
 /// A batch's items must differ; a key that was drawn twice is drawn again so often, then the next free one is taken.
 const MOST_DRAWS: u32 = 4;
 
@@ -148,7 +146,10 @@ impl RequestSource {
 
     fn batch_write(&mut self, at: Duration, items: u32) -> Planned {
         self.choose_several(at, items);
-        batch_write_of(&self.bodies, &self.numbers, &mut self.rng)
+        let cost = |number: &u64| write_cost(u64::from(self.bodies.layout.bytes(*number))).get();
+        let milli = self.numbers.iter().map(cost).sum();
+        let body = self.bodies.batch_write(&self.numbers, &mut self.rng);
+        planned(Operation::BatchWriteItem, self.numbers[0], body, Rule::BatchWrite { milli })
     }
 
     /// Draws the keys of a batch into `numbers`, all different: as many as asked for, or as there are.
@@ -170,28 +171,6 @@ impl RequestSource {
             self.numbers.push(number);
         }
     }
-}
-
-/// The requests that fill a stream's table with the items that its run expects to be there: `BatchWriteItem` of 25
-/// items each. An answer may have `UnprocessedItems`; send the request again then.
-pub fn fill(stream: &StreamSpec, seed: u64) -> impl Iterator<Item = Planned> + Send + use<> {
-    let keys = KeySpace::of(&stream.keys, &stream.mix);
-    let layout = ItemLayout::new(stream.item_size, &keys);
-    let bodies = RequestBodies::new(&stream.table, false, keys, layout);
-    let mut rng = ChaCha8Rng::seed_from_u64(scramble(seed));
-    let batches = keys.len().div_ceil(FILL_ITEMS);
-    (0..batches).map(move |batch| {
-        let first = batch * FILL_ITEMS;
-        let numbers: Vec<u64> = (first..keys.len().min(first + FILL_ITEMS)).collect();
-        batch_write_of(&bodies, &numbers, &mut rng)
-    })
-}
-
-fn batch_write_of(bodies: &RequestBodies, numbers: &[u64], rng: &mut impl Rng) -> Planned {
-    let cost = |number: &u64| write_cost(u64::from(bodies.layout.bytes(*number))).get();
-    let milli = numbers.iter().map(cost).sum();
-    let body = bodies.batch_write(numbers, rng);
-    planned(Operation::BatchWriteItem, numbers[0], body, Rule::BatchWrite { milli })
 }
 
 fn planned(operation: Operation, key: u64, body: Bytes, rule: Rule) -> Planned {

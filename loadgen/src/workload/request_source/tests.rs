@@ -231,16 +231,14 @@ fn the_same_seed_and_part_send_the_same_and_others_do_not() {
 }
 
 #[test]
-fn a_fill_puts_every_key_once_in_the_size_that_the_run_expects() {
-    let stream = stream("get=1,query=1", "uniform:130", "lognormal:300:0.5");
-    let layout = ItemLayout::new(stream.item_size, &KeySpace::of(&stream.keys, &stream.mix));
-    let mut keys = BTreeSet::new();
-    let mut number = 0;
-    for planned in fill(&stream, 1) {
-        let body = json(&planned);
-        let puts = body["RequestItems"]["orders"].as_array().unwrap();
-        assert!(puts.len() <= 25);
-        for put in puts {
+fn sequential_batches_put_every_key_once_in_the_size_that_other_streams_expect() {
+    let reading = stream("get=1,query=1", "uniform:130", "lognormal:300:0.5");
+    let layout = ItemLayout::new(reading.item_size, &KeySpace::of(&reading.keys, &reading.mix));
+    let mut filling = source("batch-write(10)=1", "sequential:130 by 100", "lognormal:300:0.5");
+    let (mut keys, mut number) = (BTreeSet::new(), 0);
+    for _ in 0..13 {
+        let body = json(&filling.next(Duration::ZERO));
+        for put in body["RequestItems"]["orders"].as_array().unwrap() {
             let item = &put["PutRequest"]["Item"];
             assert_eq!(bytes_of(item), u64::from(layout.bytes(number)));
             assert!(keys.insert(format!("{}{}", item["pk"]["S"], item["sk"]["S"])));
