@@ -170,7 +170,8 @@ pub enum PreparationError {
     },
     /// One with and one without a sort key, or with other numbers.
     #[error(
-        "two streams use the table `{table}` with different keys: where one queries or has items that share a          partition key (`by N`), all need the same number of keys and the same `by N` (queries alone: by 100)"
+        "two streams use the table `{table}` with different keys: where one queries or has items that share a \
+         partition key (`by N`), all need the same number of keys and the same `by N` (queries alone: by 100)"
     )]
     TwoForms {
         /// Its name.
