@@ -2,6 +2,8 @@
 //!
 //! Times are microseconds, because they become JSON; capacity units are thousandths.
 
+mod derived;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,31 @@
+//! A run as people and programs see it: one HTML page, a summary for the terminal, JSON, and HDR files.
+
+mod axis;
+mod comparison_page;
+mod file;
+pub mod figure;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod hdr;
+mod page;
+mod percentiles;
+mod plot;
+mod run_page;
+mod run_plots;
+mod run_tables;
+mod runs_page;
+mod search_page;
+mod table;
+mod text;
+#[cfg(test)]
+mod tests;
+mod timeline;
+mod verdict;
+
+pub use comparison_page::comparison_html;
+pub use file::{UnreadableResult, read_json, to_json, write_json};
+pub use hdr::{HdrError, MergedHdr, merge_hdr, write_hdr};
+pub use run_page::{html, html_judged, repeat_command};
+pub use runs_page::html_many;
+pub use search_page::search_html;
+pub use text::{text, text_judged};
