@@ -32,7 +32,7 @@ mod tally;
 mod timer;
 mod usage;
 
-pub use answer::classify;
+pub(crate) use answer::classify;
 pub use client::{Answer, CallError, Client, ClientError};
 pub use due_times::Recorded;
 pub use endpoint::{Endpoint, InvalidEndpoint};

@@ -18,5 +18,7 @@ pub mod search_result;
 pub mod signer;
 pub mod spec;
 pub mod statistics;
+pub mod trace;
+pub mod validity;
 pub mod verify;
 pub mod workload;

@@ -1,18 +1,22 @@
 //! CPU time and memory of a server's process, as the kernel accounts them (all threads).
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 /// CPU time that the process has used, over all its threads; zero when there is no such process.
 #[must_use]
 pub fn cpu_time(pid: u32) -> Duration {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
-    let nanos = threads
-        .flatten()
-        .filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok())
-        .filter_map(|line| line.split(' ').next()?.parse::<u64>().ok())
-        .sum();
-    Duration::from_nanos(nanos)
+    threads.flatten().map(|thread| thread_cpu_time(&thread.path())).sum()
+}
+
+/// CPU time that a thread has used, by its directory under `/proc`; zero when there is no such thread.
+#[must_use]
+pub fn thread_cpu_time(accounts: &Path) -> Duration {
+    let line = fs::read_to_string(accounts.join("schedstat")).unwrap_or_default();
+    let nanos = line.split(' ').next().and_then(|field| field.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }
 
 /// Resident memory of the process in bytes; zero when there is no such process.

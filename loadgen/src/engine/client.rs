@@ -111,7 +111,8 @@ impl Client {
         }
         let link = self.link.as_mut().expect("it was just opened");
         let signed = self.signer.sign_at(target, &body, super::clock::unix_seconds());
-        let sent = tokio::time::timeout(self.timeout, link.send(target, &signed, &body)).await;
+        link.prepare(target, &signed, &body);
+        let sent = tokio::time::timeout(self.timeout, link.exchange()).await;
         match sent.unwrap_or(Err(Fault::TimedOut)) {
             Ok(status) => Ok(Answer { status, body: Bytes::copy_from_slice(link.body()) }),
             Err(fault) => {

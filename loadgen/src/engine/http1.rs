@@ -95,26 +95,8 @@ impl Http1 {
         .await
     }
 
-    /// Sends one request and reads its answer, whose body stays in [`Self::body`]; returns the status.
-    pub(super) async fn send(&mut self, target: &str, signed: &Signed<'_>, body: &[u8]) -> Result<u16, Fault> {
-        self.reusable = false;
-        self.write_request(target, signed, body);
-        self.socket.write_all(&self.output).await.map_err(Fault::Broken)?;
-        if matches!(self.socket, Socket::Tls(_)) {
-            self.socket.flush().await.map_err(Fault::Broken)?;
-        }
-        self.read_answer().await
-    }
-
-    /// The last answer's body.
-    pub(super) fn body(&self) -> &[u8] {
-        match &self.body {
-            Body::Input(range) => &self.input[range.clone()],
-            Body::Unchunked => &self.unchunked,
-        }
-    }
-
-    fn write_request(&mut self, target: &str, signed: &Signed<'_>, body: &[u8]) {
+    /// Writes down the request that [`Self::exchange`] sends.
+    pub(super) fn prepare(&mut self, target: &str, signed: &Signed<'_>, body: &[u8]) {
         let out = &mut self.output;
         out.clear();
         out.extend_from_slice(&self.beginning);
@@ -133,6 +115,24 @@ impl Http1 {
         write_decimal(out, body.len());
         out.extend_from_slice(b"\r\n\r\n");
         out.extend_from_slice(body);
+    }
+
+    /// Sends the request and reads its answer, whose body stays in [`Self::body`]; returns the status.
+    pub(super) async fn exchange(&mut self) -> Result<u16, Fault> {
+        self.reusable = false;
+        self.socket.write_all(&self.output).await.map_err(Fault::Broken)?;
+        if matches!(self.socket, Socket::Tls(_)) {
+            self.socket.flush().await.map_err(Fault::Broken)?;
+        }
+        self.read_answer().await
+    }
+
+    /// The last answer's body.
+    pub(super) fn body(&self) -> &[u8] {
+        match &self.body {
+            Body::Input(range) => &self.input[range.clone()],
+            Body::Unchunked => &self.unchunked,
+        }
     }
 
     async fn read_answer(&mut self) -> Result<u16, Fault> {
@@ -318,7 +318,10 @@ mod tests {
         let mut connection =
             Http1::new(Socket::Plain(TcpStream::connect(address).await.unwrap()), "localhost:8000");
         let sent = async {
-            let status = connection.send("DynamoDB_20120810.ListTables", &SIGNED, b"{}").await;
+            let status = {
+                connection.prepare("DynamoDB_20120810.ListTables", &SIGNED, b"{}");
+                connection.exchange().await
+            };
             (status, connection)
         };
         let ends = pieces.last() == Some(&b"".as_slice());

@@ -29,6 +29,7 @@ pub(super) struct Http2 {
     sender: SendRequest<Full<Bytes>>,
     most_streams: Arc<AtomicUsize>,
     uri: Uri,
+    prepared: Option<Request<Full<Bytes>>>,
     body: Bytes,
 }
 
@@ -55,13 +56,13 @@ impl Http2 {
             current.store(connection.current_max_send_streams(), Ordering::Relaxed);
             polled
         }));
-        Ok(Self { sender, most_streams, uri, body: Bytes::new() })
+        Ok(Self { sender, most_streams, uri, prepared: None, body: Bytes::new() })
     }
 
     /// Another user of the same connection.
     pub(super) fn share(&self) -> Self {
         let most_streams = Arc::clone(&self.most_streams);
-        Self { sender: self.sender.clone(), most_streams, uri: self.uri.clone(), body: Bytes::new() }
+        Self { sender: self.sender.clone(), most_streams, uri: self.uri.clone(), prepared: None, body: Bytes::new() }
     }
 
     pub(super) fn is_usable(&self) -> bool {
@@ -73,8 +74,13 @@ impl Http2 {
         self.most_streams.load(Ordering::Relaxed)
     }
 
-    pub(super) async fn send(&mut self, target: &str, signed: &Signed<'_>, body: Bytes) -> Result<u16, Fault> {
-        let request = self.request(target, signed, body);
+    /// Makes the request that [`Self::exchange`] sends.
+    pub(super) fn prepare(&mut self, target: &str, signed: &Signed<'_>, body: Bytes) {
+        self.prepared = Some(self.request(target, signed, body));
+    }
+
+    pub(super) async fn exchange(&mut self) -> Result<u16, Fault> {
+        let request = self.prepared.take().expect("a request is prepared before each exchange");
         self.sender.ready().await.map_err(Fault::Http2)?;
         let answer = self.sender.send_request(request).await.map_err(Fault::Http2)?;
         let status = answer.status().as_u16();

@@ -72,11 +72,19 @@ impl Link {
         }
     }
 
-    /// Sends a signed request; returns the answer's status. Its body is in [`Self::body`].
-    pub(super) async fn send(&mut self, target: &str, signed: &Signed<'_>, body: &Bytes) -> Result<u16, Fault> {
+    /// Makes the request that [`Self::exchange`] sends.
+    pub(super) fn prepare(&mut self, target: &str, signed: &Signed<'_>, body: &Bytes) {
         match self {
-            Self::Http1(connection) => connection.send(target, signed, body).await,
-            Self::Http2(connection) => connection.send(target, signed, body.clone()).await,
+            Self::Http1(connection) => connection.prepare(target, signed, body),
+            Self::Http2(connection) => connection.prepare(target, signed, body.clone()),
+        }
+    }
+
+    /// Sends the request; returns the answer's status. Its body is in [`Self::body`].
+    pub(super) async fn exchange(&mut self) -> Result<u16, Fault> {
+        match self {
+            Self::Http1(connection) => connection.exchange().await,
+            Self::Http2(connection) => connection.exchange().await,
         }
     }
 
