@@ -68,6 +68,8 @@ pub(crate) struct Group {
     /// While a candidate: the same of all who gave it their vote.
     voters_supported: Timestamp,
     applied: LogIndex,
+    /// How far a leader has told its followers, at a tick, that the log is committed.
+    announced: u64,
     election_due: Timestamp,
     /// Until then this replica, which led last or is to lead a new group first, stands again soon.
     eager_until: Timestamp,
@@ -131,6 +133,7 @@ impl Group {
             supported: now,
             voters_supported: now,
             applied,
+            announced: 0,
             election_due: if eager { now } else { shared.draw_election(now) },
             eager_until: if eager { now + shared.config.election_timeout_min } else { now },
             active: now,
@@ -312,7 +315,8 @@ fn raft_config(config: &NodeConfig, me: NodeId, applied: LogIndex) -> raft::Conf
         pre_vote: true,
         // The other option checks no clock.
         read_only_option: ReadOnlyOption::Safe,
-        skip_bcast_commit: false,
+        // Followers learn of it with the next entries, or at the next tick: see `announce_commit`.
+        skip_bcast_commit: true,
         batch_append: true,
         max_uncommitted_size: config.max_uncommitted_bytes,
         max_committed_size_per_ready: MAX_COMMITTED_BYTES,

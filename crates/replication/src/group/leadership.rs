@@ -14,6 +14,7 @@ use crate::shared::Shared;
 impl Group {
     pub(crate) fn tick(&mut self, shared: &mut Shared) {
         self.raw.tick();
+        self.announce_commit();
         self.note_transition(shared);
         self.ask_refill(shared);
         self.stand_if_due(shared);
@@ -26,6 +27,17 @@ impl Group {
         }
         self.refresh(shared);
         self.sleep_if_idle(shared);
+    }
+
+    /// Tells the followers how far the log is committed, if the last tick's word is out of date. A message of its
+    /// own for each commit would double what a write costs them; they need it only to show what is applied to
+    /// eventually consistent reads.
+    fn announce_commit(&mut self) {
+        let committed = self.raw.raft.raft_log.committed;
+        if self.leads() && committed > self.announced {
+            self.announced = committed;
+            self.raw.ping();
+        }
     }
 
     pub(super) fn stand_if_due(&mut self, shared: &mut Shared) {
