@@ -48,8 +48,8 @@ pub struct ReplicaChoice {
 ///
 /// Replicas are at different points of the same history, so a reader that alternates between them sees it go
 /// back and forth. With this choice it does not while nothing happens to the replica that it reads. After that
-/// one was slow (another was asked, too, and was quicker), failed or became gray, and again when it is back, a
-/// read may see an older state than the one before it.
+/// one was slow (another was asked, too, and was quicker), failed or became gray, and again when it is back,
+/// another one is asked, which may be at an older point: who minds tells it how new a state it wants.
 #[must_use]
 pub fn choose_replicas(
     replicas: impl IntoIterator<Item = Replica>,
