@@ -14,15 +14,24 @@
 //! calls (the zone test of Gibbons and Korach, "Testing Shared Memories", 1997), and there is an order if and only
 //! if no two of these times contradict each other.
 
+mod args;
 pub mod blocks;
 pub mod checker;
 pub mod history;
 mod monotone;
+pub mod plan;
+mod recorder;
+mod run;
+pub mod summary;
 pub mod timeline;
+pub mod told;
 pub mod zones;
+
+pub use args::VerifyArgs;
 
 pub use checker::{Findings, Rule, Verdict, Violation, check};
 pub use history::{Call, Fate, History, State, What};
+pub use run::{Target, check_file, run};
 
 #[cfg(test)]
 mod search;
