@@ -65,8 +65,10 @@ class Section:
         finding = Finding(*words, **more)
         self.findings.append(finding)
         mark = {"**missed**": "MISS", "(shown)": "    ", "yes": "ok  ", "aim": "aim "}[finding.verdict]
-        print(f"  {mark} {finding.goal:>4} {finding.what}: {finding.measured} (must {finding.bound(finding.must)}, "
-              f"aim {finding.bound(finding.aim)})", flush=True)
+        bounds = [f"{name} {finding.bound(number)}" for name, number in [("must", finding.must), ("aim", finding.aim)]
+                  if number is not None]
+        print(f"  {mark} {finding.goal:>4} {finding.what}: {finding.measured}"
+              f"{' (' + ', '.join(bounds) + ')' if bounds else ''}", flush=True)
         return finding
 
     def keep(self, folder):

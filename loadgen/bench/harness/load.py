@@ -44,6 +44,7 @@ def closed(target, requests, connections, seconds, warm=0.4, may_fail=False):
     row = _closed(target, requests, connections, ["--seconds", seconds, "--warm", warm])
     if row["failed"] and not may_fail:
         raise LoadFailed(f"{row['failed']} requests failed at {target.address}: {row['first_failure']}")
+    row["seconds"] = seconds
     row["cpu_us"] = sum(process["cpu_us"] for process in row["processes"].values())
     return row
 

@@ -16,7 +16,7 @@ def text(sections, plots):
                 f"{', quick' if about['quick'] else ''}.", ""]
         out += _table(["goal", "what", "must", "aim", "measured", "held"],
                       [[one.goal, one.what, one.bound(one.must), one.bound(one.aim), one.measured, one.verdict]
-                       for one in section.findings])
+                       for one in sorted(section.findings, key=lambda one: _number(one.goal))])
         for file, what in section.plots:
             out += [f"![{what}]({plots}/{file})", ""]
         for caption, header, rows in section.tables:
@@ -33,12 +33,18 @@ def summary(sections):
             if one.held is not None:
                 by_goal.setdefault(one.goal, []).append(one)
     rows = []
-    for goal, findings in by_goal.items():
+    for goal, findings in sorted(by_goal.items(), key=lambda item: _number(item[0])):
         held, aimed = sum(bool(one.held) for one in findings), sum(one.verdict == "aim" for one in findings)
         worst = max(findings, key=_distance)
         verdict = "yes" if held == len(findings) else f"**{len(findings) - held} of {len(findings)} missed**"
         rows.append([goal, verdict, f"{aimed} of {len(findings)}", worst.what, worst.bound(worst.must), worst.measured])
     return _table(["goal", "must held", "aim reached", "closest to its bound, or past it", "must", "measured"], rows)
+
+
+def _number(goal):
+    """9a comes after 8, and what has no number last."""
+    digits = "".join(letter for letter in goal if letter.isdigit())
+    return (int(digits) if digits else 1000, goal)
 
 
 def _distance(finding):
