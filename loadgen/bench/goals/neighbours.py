@@ -69,7 +69,8 @@ def judge(section, load, pairs, length):
     panel = Panel("p99 of the well-behaved table in each half second, ms")
     panel.line("p99", [(time, load.window(time, time + 0.5, quiet).ms(0.99)) for time in times])
     panel.line("p50", [(time, load.window(time, time + 0.5, quiet).ms(0.5)) for time in times])
-    events = [((2 * pair + 1) * length, "neighbour" if pair == 0 else "") for pair in range(pairs)]
+    events = [(number * length, ("neighbour" if number % 2 else "alone") if number < 3 else "")
+              for number in range(1, 2 * pairs)]
     section.svg["neighbours.svg"] = drawn("A neighbour at 100 × its quota, on and off", [panel], events)
     section.plots.append(("neighbours.svg", "p99 while the neighbour comes and goes"))
     section.raw = {"alone_p99_ms": [it.ms(0.99) for it in alone], "beside_p99_ms": [it.ms(0.99) for it in beside]}

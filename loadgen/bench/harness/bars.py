@@ -5,7 +5,7 @@ from xml.sax.saxutils import escape
 
 from metadata.svg_plot import COLOURS
 
-WIDTH, LEFT, RIGHT, BAR, GAP, TOP = 860, 250, 90, 16, 14, 34
+WIDTH, LEFT, RIGHT, BAR, GAP, TOP = 860, 190, 100, 16, 14, 30
 
 
 def bars(title, groups):
@@ -16,7 +16,8 @@ def bars(title, groups):
     across = lambda value: value / most * (WIDTH - LEFT - RIGHT)
     out, y = [], TOP
     for what, rows in groups:
-        out.append(_text(8, y + 12, "start", what, "bold"))
+        out.append(_text(LEFT, y + 12, "start", what, "bold"))
+        y += BAR + 2
         for name, values in rows:
             least, middle = min(values), statistics.median(values)
             out += [f'<rect x="{LEFT}" y="{y}" width="{across(least):.1f}" height="{BAR - 3}" fill="{colours[name]}"/>',
