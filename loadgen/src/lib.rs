@@ -1,5 +1,7 @@
 //! Load on a DynamoDB endpoint: signed requests, and what they cost the server's process.
 
+pub mod canary;
+pub mod command;
 pub mod compare;
 pub mod connection;
 pub mod credentials;
@@ -9,6 +11,7 @@ pub mod live_view;
 pub mod objective;
 pub mod operators;
 pub mod outcome;
+pub mod preparation;
 pub mod process_cpu;
 pub mod report;
 pub mod result;

@@ -136,6 +136,18 @@ pub(crate) enum Command {
         weir cluster add gac                     start one more GAC server\n  \
         weir quota list --dir weir-cluster       operators' commands find the fleet by its folder")]
     Cluster(ClusterArgs),
+
+    /// Send load to an endpoint and measure what comes of it: latency, capacity, availability, comparisons.
+    ///
+    /// To Weir, Amazon DynamoDB, or any compatible endpoint. Credentials come from the usual AWS variables and
+    /// profiles. docs/load-generator.md says what is measured and how.
+    #[command(after_help = "Examples:\n  \
+        weir load run --endpoint http://127.0.0.1:8000 --rate 500/s       latency at a rate\n  \
+        weir load ycsb B --dir weir-cluster --rate 1k/s --html b.html     a known workload, on a local fleet\n  \
+        weir load search --endpoint URL --objective 'p99<10ms'            the highest rate that meets it\n  \
+        weir load compare --a URL --b URL --rate 500/s                    is there a difference?\n  \
+        weir load canary --endpoint URL                                   availability per five minutes")]
+    Load(loadgen::command::LoadArgs),
 }
 
 /// Arguments of `weir dev`.

@@ -1,7 +1,7 @@
 //! `weir dev`: every tier in this process.
 //!
-//! The tiers are the ones that a fleet runs, and they talk as a fleet's do, over loopback: what works here
-//! works there.
+//! The tiers are the ones that a fleet runs, and they talk as a fleet's do, in the same frames; only that these do
+//! not pass through sockets. What works here works there.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -88,6 +88,7 @@ impl Fleet {
         data_dir: Option<&Path>,
         replicas: Replicas,
     ) -> anyhow::Result<Self> {
+        wire::transport::connect_within_the_process();
         let (front, back) = (CancellationToken::new(), CancellationToken::new());
         let mut memds = Vec::new();
         for _ in 0..MEMDS_SERVERS {

@@ -5,6 +5,7 @@ mod cli;
 mod cluster;
 mod credentials;
 mod dev;
+mod load;
 mod operator;
 mod operator_token;
 mod settings;
@@ -30,9 +31,17 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("weir: {error:#}");
-            error.downcast_ref::<Failure>().map_or(ExitCode::FAILURE, Failure::exit_code)
+            exit_code(&error)
         }
     }
+}
+
+/// What a script sees of a failure.
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if let Some(failure) = error.downcast_ref::<loadgen::command::Failure>() {
+        return ExitCode::from(failure.exit_code());
+    }
+    error.downcast_ref::<Failure>().map_or(ExitCode::FAILURE, Failure::exit_code)
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
@@ -45,7 +54,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             | Command::Control(_)
     );
     telemetry::start_logs(cli.log.as_deref().unwrap_or(if quiet { "warn" } else { "info" }))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = runtime(&cli.command)?;
     runtime.block_on(async {
         let shutdown = CancellationToken::new();
         tokio::spawn(cancel_on_signal(shutdown.clone()));
@@ -75,8 +84,21 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Storage(args) => tier::run_storage(args, shutdown).await,
             Command::Control(args) => tier::run_control(args, shutdown).await,
             Command::Cluster(args) => cluster::run(args, shutdown).await,
+            Command::Load(args) => load::run(args, shutdown).await,
         }
     })
+}
+
+/// A proxy that has one processor needs no scheduler that moves work between threads: what is ready is run in
+/// its turn, so that requests which are ready together leave in one frame.
+fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    match command {
+        Command::Proxy(_) if processors == 1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    }
+    .enable_all()
+    .build()
 }
 
 /// The first SIGINT or SIGTERM asks for a graceful stop; a second one ends the process at once.

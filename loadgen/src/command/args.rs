@@ -13,7 +13,7 @@ use crate::workload::{Arrivals, ItemSize, KeyDistribution, Mix};
 /// Where requests go, and who signs them.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Where")]
-pub struct TargetArgs {
+pub(super) struct TargetArgs {
     /// Where requests go, such as http://127.0.0.1:8000 or https://dynamodb.eu-west-1.amazonaws.com; repeatable, for
     /// the proxies of one fleet. Default: AWS_ENDPOINT_URL_DYNAMODB or AWS_ENDPOINT_URL.
     #[arg(long = "endpoint", value_name = "URL", value_delimiter = ',')]
@@ -37,7 +37,7 @@ pub struct TargetArgs {
 /// What is sent.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "What")]
-pub struct TrafficArgs {
+pub(super) struct TrafficArgs {
     /// Table. Its partition key must be a string `pk`. Default: weir-load, which is created and filled if missing.
     #[arg(long, value_name = "NAME")]
     pub table: Option<String>,
@@ -64,7 +64,7 @@ pub struct TrafficArgs {
 /// How it is sent.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "How")]
-pub struct SendingArgs {
+pub(super) struct SendingArgs {
     /// Connections, over all threads. Default: 64; with --http2 4.
     #[arg(long, value_name = "N")]
     pub connections: Option<usize>,
@@ -98,7 +98,7 @@ pub struct SendingArgs {
 /// When it is sent.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "When")]
-pub struct RateArgs {
+pub(super) struct RateArgs {
     /// When requests are due: 500/s (random gaps, as independent callers), 'constant:500/s' (even gaps),
     /// 'ramp:100/s..2000/s', 'step:100/s..1000/s by 100/s every 10s', 'spike:500/s to 5000/s at 20s for 5s',
     /// 'sine:500/s +-300/s every 60s', 'onoff:1000/s on 5s off 5s'.
@@ -114,7 +114,7 @@ pub struct RateArgs {
 /// How long.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "When")]
-pub struct DurationArgs {
+pub(super) struct DurationArgs {
     /// How long is measured.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub duration: Option<Duration>,
@@ -127,7 +127,7 @@ pub struct DurationArgs {
 /// Where results go.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Results")]
-pub struct OutputArgs {
+pub(super) struct OutputArgs {
     /// Write the result as JSON; `-` prints it instead of the summary.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -144,7 +144,7 @@ pub struct OutputArgs {
 /// What is judged and looked at besides.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Results")]
-pub struct MeasureArgs {
+pub(super) struct MeasureArgs {
     /// What must hold, or the exit code is 99; repeatable: 'p99<10ms', 'success>=99.9%', 'throttled<1%',
     /// 'rate>=4900/s', of one stream 'p99.9<=50ms@NAME'.
     #[arg(long = "threshold", value_name = "OBJECTIVE")]
@@ -162,7 +162,7 @@ pub struct MeasureArgs {
 /// What is watched on this machine and in the fleet.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Results")]
-pub struct WatchArgs {
+pub(super) struct WatchArgs {
     /// Account the CPU and memory of a process on this machine; repeatable.
     #[arg(long = "process", value_name = "NAME:PID", value_parser = process)]
     pub processes: Vec<(String, u32)>,
@@ -180,7 +180,7 @@ pub struct WatchArgs {
 /// How tables come to be.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Table")]
-pub struct PreparationArgs {
+pub(super) struct PreparationArgs {
     /// Create the table if it is missing, and fill it with the keys. What `weir load` created it remembers in the
     /// table; of others it asks for --into-existing.
     #[arg(long)]

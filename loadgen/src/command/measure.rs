@@ -11,14 +11,13 @@ use super::failure::Failure;
 use super::output::write;
 use super::prepare::{Preparing, prepare};
 use super::session::Session;
-use crate::engine::{self, RunOptions};
+use crate::engine::{self, Recorded, RunOptions};
 use crate::live_view::LiveView;
 use crate::objective::{Finding, Objective};
 use crate::operators::{OperatorsEndpoints, OperatorsSampling};
 use crate::report;
 use crate::result::RunResult;
 use crate::spec::RunSpec;
-use crate::workload::Schedule;
 
 /// A run that is to be.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ pub(super) struct Measurement<'a> {
     pub measure: &'a MeasureArgs,
     pub watch: &'a WatchArgs,
     /// Due times of each stream, if they were recorded.
-    pub recorded: Option<Vec<Schedule>>,
+    pub recorded: Option<Recorded>,
 }
 
 impl Measurement<'_> {

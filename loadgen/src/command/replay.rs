@@ -1,6 +1,7 @@
 //! `weir load replay`: recorded traffic again, at a speed.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -14,9 +15,10 @@ use super::measure::Measurement;
 use super::prepare::Preparing;
 use super::session::{Fleets, Session};
 use super::spec_of::{Flags, OWN_TABLE, spec_of};
+use crate::engine::Recorded;
 use crate::spec::{Pacing, RunSpec, StreamSpec};
 use crate::trace::{ANY_STREAM, Part, Trace};
-use crate::workload::{Arrivals, Mix, Rate, Schedule};
+use crate::workload::{Arrivals, Mix, Rate};
 
 /// Speeds that make sense.
 const SPEEDS: std::ops::RangeInclusive<f64> = 0.001..=1000.0;
@@ -66,7 +68,7 @@ pub(super) async fn run(args: ReplayArgs, fleets: &impl Fleets, stop: &Cancellat
     let flags = Flags { traffic: &args.traffic, sending: &args.sending, rate: &rate, duration: &duration };
     let mut spec = spec_of(&session.place, flags, None)?;
     spec.pacing = Pacing::Open;
-    let recorded = streams_of(&trace, &args.traffic, &mut spec);
+    let streams = streams_of(&trace, &args.traffic, &mut spec);
     let own = spec.streams.iter().all(|stream| stream.table == OWN_TABLE);
     let measurement = Measurement {
         session: &session,
@@ -75,7 +77,7 @@ pub(super) async fn run(args: ReplayArgs, fleets: &impl Fleets, stop: &Cancellat
         output: &args.output,
         measure: &args.measure,
         watch: &args.watch,
-        recorded: Some(recorded),
+        recorded: Some(Recorded { streams }),
     };
     measurement.run(stop).await
 }
@@ -83,19 +85,19 @@ pub(super) async fn run(args: ReplayArgs, fleets: &impl Fleets, stop: &Cancellat
 /// Puts a stream for each part of the trace into the spec; returns when their requests are due.
 ///
 /// What flags say comes first, then what the recording run's stream of that name was, then the usual.
-fn streams_of(trace: &Trace, traffic: &TrafficArgs, spec: &mut RunSpec) -> Vec<Schedule> {
+fn streams_of(trace: &Trace, traffic: &TrafficArgs, spec: &mut RunSpec) -> Vec<Arc<[Duration]>> {
     let usual = spec.streams.remove(0);
     let seconds = spec.duration.as_secs_f64();
-    let mut schedules = Vec::new();
+    let mut recorded_times = Vec::new();
     for (part, times) in &trace.parts {
         let recorded = trace.spec.as_ref().and_then(|spec| spec.streams.iter().find(|it| it.name == part.stream));
         let mut stream = stream_of(part, recorded, &usual, traffic);
         // For readers of the report: the trace's mean.
         stream.arrivals = Arrivals::poisson(Rate::per_second(times.len() as f64 / seconds));
         spec.streams.push(stream);
-        schedules.push(Schedule::recorded(times.clone()));
+        recorded_times.push(Arc::clone(times));
     }
-    schedules
+    recorded_times
 }
 
 fn stream_of(part: &Part, recorded: Option<&StreamSpec>, usual: &StreamSpec, traffic: &TrafficArgs) -> StreamSpec {
@@ -152,13 +154,13 @@ mod tests {
         let flags = Flags { traffic: &traffic, sending: &sending, rate: &rate, duration: &duration };
         let mut spec = spec_of(&place, flags, None).unwrap();
 
-        let schedules = streams_of(&trace, &traffic, &mut spec);
+        let all_times = streams_of(&trace, &traffic, &mut spec);
 
         let seen: Vec<_> = spec
             .streams
             .iter()
-            .zip(schedules)
-            .map(|(stream, times)| (stream.name.as_str(), stream.table.as_str(), times.count()))
+            .zip(all_times)
+            .map(|(stream, times)| (stream.name.as_str(), stream.table.as_str(), times.len()))
             .collect();
         assert_eq!(seen, [("music/get", "music", 1), ("music/put", "music", 1), ("orders/get", "orders", 1)]);
         assert!(spec.streams[1].mix.has(Operation::PutItem));
