@@ -9,6 +9,7 @@
 
 mod authorization;
 mod credential_cache;
+mod present_headers;
 mod refusal;
 mod signature;
 mod signing_time;
@@ -19,19 +20,21 @@ use std::future::Future;
 use std::sync::Arc;
 
 use hyper::HeaderMap;
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
 use units::{Timestamp, UnixMillis};
 
 use authorization::Authorization;
 use credential_cache::{CredentialCache, Known};
+use present_headers::PresentHeaders;
 pub(crate) use refusal::Refusal;
 use signature::{SignedHeaders, SigningKey};
 use signing_time::SigningTime;
 
-pub(crate) const AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
 pub(crate) const AMZ_TARGET: HeaderName = HeaderName::from_static("x-amz-target");
-const AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
-const AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+const AUTHORIZATION: &str = "authorization";
+const AMZ_DATE: &str = "x-amz-date";
+const AMZ_CONTENT_SHA256: &str = "x-amz-content-sha256";
+const AMZ_SECURITY_TOKEN: &str = "x-amz-security-token";
 
 /// A key pair and whom it stands for.
 #[derive(Clone, PartialEq, Eq)]
@@ -112,24 +115,25 @@ impl<S: CredentialSource> Authenticator<S> {
         now: Timestamp,
         today: UnixMillis,
     ) -> Result<Arc<str>, Refusal> {
-        let value = single(request.headers, &header::AUTHORIZATION)?.ok_or(Refusal::Missing)?;
-        let authorization = Authorization::parse(value, request.headers.contains_key(AMZ_DATE))?;
+        let headers = PresentHeaders::of(request.headers);
+        let value = headers.single(AUTHORIZATION)?.ok_or(Refusal::Missing)?;
+        let authorization = Authorization::parse(value, headers.contains(AMZ_DATE))?;
         if self.accept_any {
             return Ok(Arc::from(authorization.access_key));
         }
         // All that can be refused without a key is refused before a key is looked for: strangers cannot
         // make us ask the source more often than they can sign for this minute.
-        let time = single(request.headers, &AMZ_DATE)?.ok_or(Refusal::Malformed)?;
+        let time = headers.single(AMZ_DATE)?.ok_or(Refusal::Malformed)?;
         let time = SigningTime::parse(time)?;
         self.check_scope(&authorization, &time)?;
         time.check(today)?;
-        let signed = SignedHeaders::check(&authorization, request.headers, request.host)?;
-        let body_hash = body_hash(request.headers, request.body)?;
+        let signed = SignedHeaders::check(&authorization, &headers, request.host)?;
+        let body_hash = body_hash(&headers, request.body)?;
 
         let known = self.cache.get(authorization.access_key, now).await?;
         let usable = known.filter(|known| known.credential.active).filter(|_| {
             // Our keys are permanent; a session's token belongs to somebody else's.
-            !request.headers.contains_key(AMZ_SECURITY_TOKEN)
+            !headers.contains(AMZ_SECURITY_TOKEN)
         });
         // An unknown key takes the same path and the same time as a known one.
         let key = usable.as_ref().unwrap_or(&self.nobody).signing_key(&authorization);
@@ -159,19 +163,10 @@ impl<S: CredentialSource> Authenticator<S> {
 }
 
 /// The hash of the body, in hexadecimal. What the client says of it is only compared.
-fn body_hash(headers: &HeaderMap, body: &[u8]) -> Result<[u8; 64], Refusal> {
+fn body_hash(headers: &PresentHeaders<'_>, body: &[u8]) -> Result<[u8; 64], Refusal> {
     let hash = signature::sha256_hex(body);
-    match single(headers, &AMZ_CONTENT_SHA256)? {
+    match headers.single(AMZ_CONTENT_SHA256)? {
         Some(claimed) if claimed.as_bytes() != hash => Err(Refusal::Mismatch),
         _ => Ok(hash),
-    }
-}
-
-/// The only value of a header that must not be repeated.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Refusal> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (value, None) => Ok(value),
-        (_, Some(_)) => Err(Refusal::Repeated),
     }
 }

@@ -24,19 +24,25 @@ impl<'a> Authorization<'a> {
     /// Reads the header. `dated`: whether the request has its `X-Amz-Date`, whose absence DynamoDB
     /// reports together with the header's own gaps.
     pub(super) fn parse(value: &'a HeaderValue, dated: bool) -> Result<Self, Refusal> {
-        let text = value.to_str().map_err(|_| Refusal::Malformed)?;
+        let text = ascii(value).ok_or(Refusal::Malformed)?;
         let parameters = text.strip_prefix(ALGORITHM).and_then(|rest| rest.strip_prefix(' '));
         let [mut credential, mut signed_headers, mut signature] = [None; 3];
-        for parameter in parameters.unwrap_or_default().split(',') {
-            let slot = match parameter.trim_matches(' ').split_once('=') {
-                Some(("Credential", value)) => (&mut credential, value),
-                Some(("SignedHeaders", value)) => (&mut signed_headers, value),
-                Some(("Signature", value)) => (&mut signature, value),
-                _ if parameters.is_none() => continue,
+        let mut rest = parameters;
+        while let Some(parameters) = rest {
+            let (parameter, after) = cut(parameters, b',').map_or((parameters, None), |(a, b)| (a, Some(b)));
+            rest = after;
+            let parameter = parameter.trim_matches(' ');
+            let (slot, value) = if let Some(value) = parameter.strip_prefix("Credential=") {
+                (&mut credential, value)
+            } else if let Some(value) = parameter.strip_prefix("SignedHeaders=") {
+                (&mut signed_headers, value)
+            } else if let Some(value) = parameter.strip_prefix("Signature=") {
+                (&mut signature, value)
+            } else {
                 // A parameter that we do not know could mean something to somebody else.
-                _ => return Err(Refusal::Malformed),
+                return Err(Refusal::Malformed);
             };
-            if slot.0.replace(slot.1).is_some() {
+            if slot.replace(value).is_some() {
                 return Err(Refusal::Malformed);
             }
         }
@@ -60,18 +66,30 @@ impl<'a> Authorization<'a> {
         signature: &'a str,
     ) -> Result<Self, Refusal> {
         let malformed = || Refusal::CredentialShape(credential.into());
-        let (access_key, scope) = credential.split_once('/').ok_or_else(malformed)?;
-        let mut parts = scope.split('/');
-        let (Some(date), Some(region), Some(service), Some(terminator), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
-        else {
+        let (access_key, scope) = cut(credential, b'/').ok_or_else(malformed)?;
+        let (date, rest) = cut(scope, b'/').ok_or_else(malformed)?;
+        let (region, rest) = cut(rest, b'/').ok_or_else(malformed)?;
+        let (service, terminator) = cut(rest, b'/').ok_or_else(malformed)?;
+        if cut(terminator, b'/').is_some() {
             return Err(malformed());
-        };
+        }
         if access_key.is_empty() || access_key.len() > MAX_ACCESS_KEY {
             return Err(Refusal::UnknownKey);
         }
         Ok(Self { access_key, scope, date, region, service, terminator, signed_headers, signature })
     }
+}
+
+/// A header's value as text, if it is ASCII.
+pub(super) fn ascii(value: &HeaderValue) -> Option<&str> {
+    let bytes = value.as_bytes();
+    if bytes.is_ascii() { std::str::from_utf8(bytes).ok() } else { None }
+}
+
+/// What stands before and after the first `byte`.
+fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(byte, text.as_bytes())?;
+    Some((&text[..at], &text[at + 1..]))
 }
 
 /// Longest access key that AWS allows.

@@ -1,11 +1,12 @@
 //! The signature itself: canonical request, string to sign, derived key, comparison.
 
 use hmac::{Hmac, KeyInit, Mac};
-use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
 use super::authorization::Authorization;
+use super::present_headers::PresentHeaders;
 use super::refusal::Refusal;
 use super::signing_time::SigningTime;
 
@@ -49,7 +50,7 @@ impl<'a> SignedHeaders<'a> {
     /// Checks that what must be signed is, and that every signed header is there exactly once.
     pub(super) fn check(
         authorization: &Authorization<'a>,
-        present: &'a HeaderMap,
+        present: &PresentHeaders<'a>,
         host: &'a HeaderValue,
     ) -> Result<Self, Refusal> {
         let mut headers = Vec::with_capacity(12);
@@ -67,9 +68,9 @@ impl<'a> SignedHeaders<'a> {
         if let Some(name) = ALWAYS_SIGNED.iter().find(|name| !signed(name)) {
             return Err(Refusal::Unsigned((*name).into()));
         }
-        let amz = present.keys().filter(|name| name.as_str().starts_with("x-amz-"));
-        if let Some(name) = amz.into_iter().find(|name| !signed(name.as_str())) {
-            return Err(Refusal::Unsigned(name.as_str().into()));
+        let mut amz = present.names().filter(|name| name.starts_with("x-amz-"));
+        if let Some(name) = amz.find(|name| !signed(name)) {
+            return Err(Refusal::Unsigned(name.into()));
         }
         Ok(Self { headers })
     }
@@ -82,15 +83,14 @@ impl<'a> SignedHeaders<'a> {
         body_hash: &[u8; 64],
         key: &SigningKey,
     ) -> bool {
-        let Some(signature) = decode_signature(authorization.signature) else {
-            return false;
-        };
         let mut mac = key.0.clone();
         for part in [ALGORITHM, "\n", time.text(), "\n", authorization.scope, "\n"] {
             mac.update(part.as_bytes());
         }
         mac.update(&self.canonical_request_hash(authorization.signed_headers, body_hash));
-        mac.verify_slice(&signature).is_ok()
+        let ours = hexadecimal(&mac.finalize().into_bytes().into());
+        // Another length, and upper case, are another text.
+        ours.as_slice().ct_eq(authorization.signature.as_bytes()).into()
     }
 
     /// The hash of the canonical request, in hexadecimal. Method, path and query are always the same:
@@ -113,22 +113,22 @@ impl<'a> SignedHeaders<'a> {
 }
 
 /// The one value of a signed header.
-fn value<'a>(name: &str, present: &'a HeaderMap, host: &'a HeaderValue) -> Result<&'a HeaderValue, Refusal> {
+fn value<'a>(
+    name: &str,
+    present: &PresentHeaders<'a>,
+    host: &'a HeaderValue,
+) -> Result<&'a HeaderValue, Refusal> {
     // HTTP/2 has it in a pseudo-header.
     if name == "host" {
         return Ok(host);
     }
-    let mut values = present.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => Ok(value),
-        _ => Err(Refusal::Mismatch),
-    }
+    present.single(name).ok().flatten().ok_or(Refusal::Mismatch)
 }
 
 /// Appends a header's value: trimmed, and runs of spaces as one.
 fn push_normalised(canonical: &mut Vec<u8>, value: &[u8]) {
     let value = value.trim_ascii();
-    if memchr::memmem::find(value, b"  ").is_none() {
+    if memchr::memchr(b' ', value).is_none() {
         canonical.extend_from_slice(value);
         return;
     }
@@ -141,20 +141,18 @@ fn push_normalised(canonical: &mut Vec<u8>, value: &[u8]) {
     }
 }
 
-/// Reads a signature: 64 lower-case hexadecimal digits.
-fn decode_signature(text: &str) -> Option<[u8; 32]> {
-    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return None;
-    }
-    let mut signature = [0; 32];
-    hex::decode_to_slice(text, &mut signature).ok()?;
-    Some(signature)
-}
-
 /// SHA-256 in hexadecimal.
 pub(super) fn sha256_hex(bytes: &[u8]) -> [u8; 64] {
+    hexadecimal(&Sha256::digest(bytes).into())
+}
+
+/// In lower case, and in the same time whatever the bytes: no table, no branch.
+fn hexadecimal(bytes: &[u8; 32]) -> [u8; 64] {
+    let digit = |nibble: u8| nibble + b'0' + if nibble > 9 { b'a' - b'0' - 10 } else { 0 };
     let mut text = [0; 64];
-    hex::encode_to_slice(Sha256::digest(bytes), &mut text).expect("32 bytes are 64 digits");
+    for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
+    }
     text
 }
 
@@ -171,6 +169,14 @@ mod tests {
             key = keyed(&key).chain_update(part.as_bytes()).finalize().into_bytes().to_vec();
         }
         assert_eq!(hex::encode(key), "c4afb1cc5771d871763a393e44b703571b55cc28424d1a5e86da6ed3c154a4b9");
+    }
+
+    #[test]
+    fn every_byte_has_its_two_digits() {
+        for first in 0..=255_u8 {
+            let bytes: [u8; 32] = std::array::from_fn(|place| first.wrapping_add(place as u8));
+            assert_eq!(hexadecimal(&bytes).as_slice(), hex::encode(bytes).as_bytes());
+        }
     }
 
     #[test]
