@@ -132,6 +132,11 @@ impl<'a> Elements<'a> {
         &self.bytes[self.offset(index)..self.offset(index + 1)]
     }
 
+    /// The elements in order: each ends where the next begins, so that offsets are read once.
+    pub(crate) fn iter(self) -> ElementIter<'a> {
+        ElementIter { start: self.offset(0), next: 0, elements: self }
+    }
+
     /// The number of the element whose `key` is `wanted`, or where it would be.
     fn search(&self, wanted: &[u8], key: impl Fn(&'a [u8]) -> &'a [u8]) -> Result<usize, usize> {
         let (mut low, mut high) = (0, self.count);
@@ -146,6 +151,38 @@ impl<'a> Elements<'a> {
         Err(low)
     }
 }
+
+/// Elements in order.
+#[derive(Clone, Debug)]
+pub(crate) struct ElementIter<'a> {
+    elements: Elements<'a>,
+    next: usize,
+    /// Where the next one begins.
+    start: usize,
+}
+
+impl<'a> Iterator for ElementIter<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.next == self.elements.count {
+            return None;
+        }
+        self.next += 1;
+        let end = self.elements.offset(self.next);
+        let element = &self.elements.bytes[self.start..end];
+        self.start = end;
+        Some(element)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.elements.count - self.next;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for ElementIter<'_> {}
 
 #[inline]
 fn read_integer(bytes: &[u8], at: usize, wide: bool) -> usize {
@@ -194,11 +231,7 @@ impl<'a> ItemView<'a> {
 
     /// The attributes in the order of their names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a str, ValueRef<'a>)> + use<'a> {
-        let elements = self.0;
-        (0..elements.len()).map(move |index| {
-            let (name, value) = split_entry(elements.get(index));
-            (std::str::from_utf8(name).expect(UTF8), ValueRef(value))
-        })
+        self.raw_iter().map(|(name, value)| (std::str::from_utf8(name).expect(UTF8), value))
     }
 
     /// The attributes as a tree.
@@ -209,9 +242,8 @@ impl<'a> ItemView<'a> {
 
     /// The attributes with their names as bytes: for what needs no text.
     pub(crate) fn raw_iter(&self) -> impl ExactSizeIterator<Item = (&'a [u8], ValueRef<'a>)> + use<'a> {
-        let elements = self.0;
-        (0..elements.len()).map(move |index| {
-            let (name, value) = split_entry(elements.get(index));
+        self.0.iter().map(|entry| {
+            let (name, value) = split_entry(entry);
             (name, ValueRef(value))
         })
     }
@@ -349,7 +381,7 @@ impl<'a> ValueRef<'a> {
             TAG_MAP => AttributeValue::M(ItemView::new(payload).to_item()),
             tag => {
                 let elements = Elements::new(payload);
-                let each = (0..elements.len()).map(|index| elements.get(index));
+                let each = elements.iter();
                 match tag {
                     TAG_STRING_SET => AttributeValue::SS(each.map(text).collect()),
                     TAG_NUMBER_SET => AttributeValue::NS(each.map(Number::from_trusted).collect()),
@@ -389,8 +421,7 @@ impl<'a> ListView<'a> {
 
     /// The elements in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = ValueRef<'a>> + use<'a> {
-        let elements = self.0;
-        (0..elements.len()).map(move |index| ValueRef(elements.get(index)))
+        self.0.iter().map(ValueRef)
     }
 }
 
@@ -432,8 +463,7 @@ impl<'a> SetView<'a> {
 
     /// The elements: UTF-8 of strings, canonical bytes of numbers, binaries as they are.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
-        let elements = self.elements;
-        (0..elements.len()).map(move |index| elements.get(index))
+        self.elements.iter()
     }
 
     /// Whether `value`, a scalar of the element type, is in it.

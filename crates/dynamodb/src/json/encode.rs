@@ -26,9 +26,7 @@ pub fn write_item(item: ItemView<'_>, out: &mut Vec<u8>) {
 /// Appends a value: `{"S": "text"}`.
 pub fn write_value(value: ValueRef<'_>, out: &mut Vec<u8>) {
     let kind = value.kind();
-    out.extend_from_slice(b"{\"");
-    out.extend_from_slice(kind.name().as_bytes());
-    out.extend_from_slice(b"\":");
+    out.extend_from_slice(opening(kind));
     match kind {
         ValueKind::S | ValueKind::N | ValueKind::B => write_scalar(kind, value.payload(), out),
         ValueKind::Bool if value.as_bool() == Some(false) => out.extend_from_slice(b"false"),
@@ -50,6 +48,22 @@ pub fn write_value(value: ValueRef<'_>, out: &mut Vec<u8>) {
         }
     }
     out.push(b'}');
+}
+
+/// What stands before a value: its type as the object's only name.
+const fn opening(kind: ValueKind) -> &'static [u8] {
+    match kind {
+        ValueKind::S => b"{\"S\":",
+        ValueKind::N => b"{\"N\":",
+        ValueKind::B => b"{\"B\":",
+        ValueKind::Bool => b"{\"BOOL\":",
+        ValueKind::Null => b"{\"NULL\":",
+        ValueKind::L => b"{\"L\":",
+        ValueKind::M => b"{\"M\":",
+        ValueKind::SS => b"{\"SS\":",
+        ValueKind::NS => b"{\"NS\":",
+        ValueKind::BS => b"{\"BS\":",
+    }
 }
 
 /// Appends a string in quotes, escaped.
@@ -91,17 +105,39 @@ fn write_scalar(kind: ValueKind, bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Bytes that are looked at in one step, without a branch between them.
+const STEP: usize = 16;
+
 /// Writes UTF-8 bytes as a JSON string: what needs no escape is copied in runs.
 fn write_text(text: &[u8], out: &mut Vec<u8>) {
+    out.reserve(text.len() + 2);
     out.push(b'"');
     let mut rest = text;
-    while let Some(at) = rest.iter().position(|byte| needs_escape(*byte)) {
-        out.extend_from_slice(&rest[..at]);
-        write_escape(rest[at], out);
-        rest = &rest[at + 1..];
+    loop {
+        let (plain, escaped) = rest.split_at(plain_prefix(rest));
+        out.extend_from_slice(plain);
+        let Some((byte, after)) = escaped.split_first() else { break };
+        write_escape(*byte, out);
+        rest = after;
     }
-    out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+/// How many bytes at the beginning of `text` need no escape.
+fn plain_prefix(text: &[u8]) -> usize {
+    let (steps, rest) = text.as_chunks::<STEP>();
+    let plain = STEP * steps.iter().take_while(|step| is_plain(step)).count();
+    // The last step may overlap the one before, so that no remainder is left to look at byte by byte.
+    if plain == text.len() - rest.len() && text.last_chunk::<STEP>().is_some_and(is_plain) {
+        return text.len();
+    }
+    let rest = &text[plain..];
+    plain + rest.iter().position(|byte| needs_escape(*byte)).unwrap_or(rest.len())
+}
+
+/// Whether nothing in it needs an escape. Without an early exit the compiler compares all its bytes at once.
+fn is_plain(step: &[u8; STEP]) -> bool {
+    !step.iter().fold(false, |found, byte| found | needs_escape(*byte))
 }
 
 const fn needs_escape(byte: u8) -> bool {

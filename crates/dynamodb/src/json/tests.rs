@@ -151,3 +151,15 @@ fn long_binaries_are_read_as_short_ones_are() {
     let encoded = EncodedItem::encode(&item);
     assert_eq!(decode_item(&json_of(&encoded)), Ok(encoded));
 }
+
+#[test]
+fn every_byte_that_needs_an_escape_is_escaped_wherever_it_stands() {
+    let special = (0..0x20).chain([b'"', b'\\']).map(char::from);
+    for (special, before) in special.flat_map(|special| [0, 1, 15, 31, 32, 33, 70].map(|n| (special, n))) {
+        let text = format!("{}{special}{}", "a".repeat(before), "é".repeat(20));
+        let mut written = Vec::new();
+        write_string(&text, &mut written);
+        assert!(written.iter().all(|byte| *byte >= 0x20));
+        assert_eq!(serde_json::from_slice::<String>(&written).unwrap(), text);
+    }
+}
