@@ -50,14 +50,21 @@ impl fmt::Display for RequestId {
 #[derive(Debug)]
 pub(crate) struct RequestIds {
     process: u128,
+    /// An id of this process; only its first characters are other ones' too.
+    pattern: [u8; LENGTH],
     drawn: AtomicU64,
 }
+
+/// Characters that differ within a process: 128 bits of 256, and what shares a character with them.
+const DRAWN: usize = 26;
 
 impl RequestIds {
     /// A sequence of its own for each `process` number, which should be random.
     #[must_use]
-    pub(crate) const fn new(process: u128) -> Self {
-        Self { process, drawn: AtomicU64::new(0) }
+    pub(crate) fn new(process: u128) -> Self {
+        let mut bytes = [0; 32];
+        bytes[16..].copy_from_slice(&process.to_be_bytes());
+        Self { process, pattern: encode(&bytes), drawn: AtomicU64::new(0) }
     }
 
     /// The next id.
@@ -65,13 +72,17 @@ impl RequestIds {
     pub(crate) fn next(&self) -> RequestId {
         let number = self.drawn.fetch_add(1, Ordering::Relaxed);
         let [low, high] = [self.process as u64, (self.process >> 64) as u64];
-        let mut bytes = [0; 32];
         // `mix` is a bijection, so the first word alone tells this process's ids apart; it goes first
         // because people compare the beginnings of ids.
-        bytes[..8].copy_from_slice(&mix(number ^ low).to_be_bytes());
-        bytes[8..16].copy_from_slice(&mix(number.wrapping_add(high)).to_be_bytes());
-        bytes[16..].copy_from_slice(&self.process.to_be_bytes());
-        RequestId(encode(&bytes))
+        let drawn = u128::from(mix(number ^ low)) << 64 | u128::from(mix(number.wrapping_add(high)));
+        let mut text = self.pattern;
+        // 128 bits are 25 characters and 3 bits: the 26th has the process's first 2 bits, too.
+        let shared = (self.process >> 126) as u8;
+        for (place, character) in text[..DRAWN - 1].iter_mut().enumerate() {
+            *character = ALPHABET[(drawn >> (123 - 5 * place)) as usize & 31];
+        }
+        text[DRAWN - 1] = ALPHABET[(drawn as usize & 7) << 2 | usize::from(shared)];
+        RequestId(text)
     }
 }
 
@@ -106,6 +117,19 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn an_id_is_its_256_bits_in_base_32() {
+        let process = 0xF123_4567_89AB_CDEF_0011_2233_4455_6677;
+        let ids = RequestIds::new(process);
+        for number in 0..100 {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&mix(number ^ process as u64).to_be_bytes());
+            bytes[8..16].copy_from_slice(&mix(number.wrapping_add((process >> 64) as u64)).to_be_bytes());
+            bytes[16..].copy_from_slice(&process.to_be_bytes());
+            assert_eq!(ids.next(), RequestId(encode(&bytes)));
+        }
+    }
 
     #[test]
     fn ids_are_52_upper_case_characters_and_never_repeat() {
