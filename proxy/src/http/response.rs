@@ -38,7 +38,11 @@ pub(super) enum ContentType {
 impl ContentType {
     /// Reads `Content-Type`, parameters aside.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
-        let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+        let value = headers.get(header::CONTENT_TYPE)?;
+        if value == JSON_1_0 {
+            return Some(Self::Json10);
+        }
+        let value = value.to_str().ok()?;
         match value.split(';').next()?.trim() {
             "application/x-amz-json-1.0" => Some(Self::Json10),
             "application/x-amz-json-1.1" => Some(Self::Json11),

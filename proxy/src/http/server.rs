@@ -3,21 +3,23 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use units::Timestamp;
 
 use dynamodb::error::ErrorKind;
@@ -68,48 +70,60 @@ impl<H: Handler> Server<H> {
     /// Serves until `shutdown`; then accepts nothing more, and gives what is in progress the drain
     /// deadline.
     pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: CancellationToken) {
-        let graceful = GracefulShutdown::new();
-        let connections = TaskTracker::new();
-        let abandon = CancellationToken::new();
+        let mut connections = JoinSet::new();
         let slots = Arc::new(Semaphore::new(self.config.max_connections));
         let sources = Sources::new(self.config.max_connections_per_source);
-        while let Some((stream, peer, slot)) = accept(&listener, &slots, &shutdown).await {
+        loop {
+            let accepted = tokio::select! {
+                accepted = accept(&listener, &slots, &shutdown) => accepted,
+                Some(_ended) = connections.join_next() => continue,
+            };
+            let Some((stream, peer, slot)) = accepted else { break };
             let Some(place) = sources.admit(peer.ip()) else {
                 metrics::counter!(names::CONNECTIONS_REFUSED).increment(1);
                 continue;
             };
-            let connection = Arc::clone(&self).connection(stream, graceful.watcher(), (slot, place));
-            connections.spawn(abandon.clone().run_until_cancelled_owned(connection));
+            connections.spawn(Arc::clone(&self).connection(stream, shutdown.clone(), (slot, place)));
         }
         drop(listener);
-        connections.close();
         let drain = Duration::from_millis(self.config.drain_deadline_ms);
-        if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+        let drained = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(drain, drained).await.is_err() {
             tracing::warn!(connections = connections.len(), "requests abandoned at shutdown");
+            connections.shutdown().await;
         }
-        abandon.cancel();
-        connections.wait().await;
     }
 
     async fn connection(
         self: Arc<Self>,
         stream: TcpStream,
-        watcher: Watcher,
+        draining: CancellationToken,
         held: (OwnedSemaphorePermit, Place),
     ) {
-        metrics::gauge!(names::CONNECTIONS).increment(1);
+        let _open = OpenConnection::count();
         // Answers are one write each: waiting to fill a packet would only add latency.
         let _ = stream.set_nodelay(true);
-        let guarded = GuardedStream::new(stream, self.deadlines(), self.head_limits());
+        let idle = Duration::from_millis(self.config.idle_deadline_ms);
+        let beginning = tokio::time::timeout(idle, Beginning::of(&stream));
+        let Some(Ok(beginning)) = draining.run_until_cancelled(beginning).await else { return };
+        let guarded = TokioIo::new(GuardedStream::new(stream, self.deadlines(), self.head_limits()));
         let server = Arc::clone(&self);
         // HTTP/2 answers its streams in tasks of their own, which keep the server alive.
         let service = service_fn(move |request| Arc::clone(&server).respond(request));
-        let builder = self.builder();
-        let served = watcher.watch(builder.serve_connection(TokioIo::new(guarded), service)).await;
+        let served = match beginning {
+            Beginning::Http1 => {
+                let connection = self.http1().serve_connection(guarded, service);
+                serve_until(connection, &draining).await.map_err(Into::into)
+            }
+            Beginning::Unclear => {
+                // Boxed: rare, and so large that every other connection would hold its size, too.
+                let builder = self.builder();
+                Box::pin(serve_until(builder.serve_connection(guarded, service), &draining)).await
+            }
+        };
         if let Err(error) = served {
             tracing::debug!(error = %error, "connection ended");
         }
-        metrics::gauge!(names::CONNECTIONS).decrement(1);
         drop(held);
     }
 
@@ -124,14 +138,19 @@ impl<H: Handler> Server<H> {
         HeadLimits { bytes: self.config.max_head_bytes, headers: self.config.max_headers }
     }
 
-    fn builder(&self) -> auto::Builder<TokioExecutor> {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
+    fn http1(&self) -> http1::Builder {
+        let mut builder = http1::Builder::new();
         builder
-            .http1()
             .timer(TokioTimer::new())
             // The guard's deadlines count from a head's first byte; hyper's would count idle time too.
             .header_read_timeout(None)
             .max_buf_size(READ_BUFFER);
+        builder
+    }
+
+    fn builder(&self) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(READ_BUFFER);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -227,6 +246,64 @@ impl<H: Handler> Server<H> {
 /// hold at most 640 MB, which the bytes in flight bound once they are requests.
 const READ_BUFFER: usize = 64 * 1024;
 
+/// What a connection's first bytes say of its protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beginning {
+    /// HTTP/1, for sure.
+    Http1,
+    /// HTTP/2, or too few bytes to tell.
+    Unclear,
+}
+
+/// How every HTTP/2 connection begins (RFC 9113 §3.4), and no request that we answer.
+const HTTP2_BEGINS: &[u8] = b"PRI * HTTP/2.0";
+
+impl Beginning {
+    /// Waits for the first bytes, and leaves them there. So that what serves the connection need not be able
+    /// to become one or the other: HTTP/1 requests, which are most, would pay for that, each.
+    async fn of(stream: &TcpStream) -> Self {
+        let mut first = [0; HTTP2_BEGINS.len()];
+        let peeked = stream.peek(&mut first).await.unwrap_or(0);
+        Self::from_bytes(&first[..peeked])
+    }
+
+    fn from_bytes(first: &[u8]) -> Self {
+        if HTTP2_BEGINS.starts_with(first) { Self::Unclear } else { Self::Http1 }
+    }
+}
+
+/// Counts a connection as long as it lives.
+struct OpenConnection(metrics::Gauge);
+
+impl OpenConnection {
+    fn count() -> Self {
+        let gauge = metrics::gauge!(names::CONNECTIONS);
+        gauge.increment(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
+
+/// Serves a connection; once `draining`, only to the end of the request that it is at.
+async fn serve_until<C>(connection: C, draining: &CancellationToken) -> Result<(), C::Error>
+where
+    C: GracefulConnection + Future<Output = Result<(), <C as GracefulConnection>::Error>>,
+{
+    let mut connection = pin!(connection);
+    tokio::select! {
+        biased;
+        served = connection.as_mut() => return served,
+        () = draining.cancelled() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    connection.await
+}
+
 /// A body that comes with its head's packet.
 const SMALL_BODY: usize = 1024;
 
@@ -281,4 +358,19 @@ fn refused_body(error: BodyError, id: &RequestId) -> HttpResponse {
     };
     metrics::counter!(names::SHED, "reason" => reason).increment(1);
     response::refusal(kind, message, id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_may_still_become_http2_is_not_taken_for_http1() {
+        for cut in 0..=HTTP2_BEGINS.len() {
+            assert_eq!(Beginning::from_bytes(&HTTP2_BEGINS[..cut]), Beginning::Unclear);
+        }
+        for first in ["POST / HTTP/1.", "GET ", "PUT", "PROPFIND / HTT", "\0"] {
+            assert_eq!(Beginning::from_bytes(first.as_bytes()), Beginning::Http1, "{first}");
+        }
+    }
 }
