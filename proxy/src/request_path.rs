@@ -173,10 +173,13 @@ impl<T: Tiers> RequestPath<T> {
         // other keys, hashed anew. So the request is then planned anew: once, for that word is fresh.
         let again = match &answered {
             Err(Failure::TableGone) => true,
-            Err(Failure::Unfit { tables, .. }) => self.any_changed(tables).await,
+            Err(Failure::Unfit { tables, .. }) => Box::pin(self.any_changed(tables)).await,
             _ => false,
         };
-        if again { self.decode_and_execute(operation, request, &principal).await } else { answered }
+        if !again {
+            return answered;
+        }
+        Box::pin(self.decode_and_execute(operation, request, &principal)).await
     }
 
     /// Whether MemDS knows better than the cache what these tables are.
@@ -200,13 +203,16 @@ impl<T: Tiers> RequestPath<T> {
         let deadline = Deadline::new(request.arrived, self.request_deadline);
         let for_tables = Deadline::new(request.arrived, self.table_deadline);
         let call = Call { id: &request.id, operation, principal, deadline };
+        // A request for one item is what most requests are: the others' states are boxed, so that its own is
+        // small enough to be moved.
         match decoded {
             Request::Point(point) => self.point(*point, call).await.map(Answered::from),
-            Request::Range(range) => self.range(*range, call).await.map(Answered::from),
-            Request::BatchGet(batch) => self.batch_get(batch, call).await,
-            Request::BatchWrite(batch) => self.batch_write(batch, call).await,
+            Request::Range(range) => Box::pin(self.range(*range, call)).await.map(Answered::from),
+            Request::BatchGet(batch) => Box::pin(self.batch_get(batch, call)).await,
+            Request::BatchWrite(batch) => Box::pin(self.batch_write(batch, call)).await,
             other => {
-                self.table_operation(other, principal, &request.host, for_tables).await.map(Answered::from)
+                let operation = self.table_operation(other, principal, &request.host, for_tables);
+                Box::pin(operation).await.map(Answered::from)
             }
         }
     }
@@ -353,7 +359,7 @@ impl<T: Tiers> RequestPath<T> {
                 tokio::time::sleep(pause).await;
                 left = deadline.left();
             }
-            route = self.next_route(error, table, key, &route, left).await?;
+            route = Box::pin(self.next_route(error, table, key, &route, left)).await?;
             sent = operation(&route);
             left = deadline.left();
         }
