@@ -1,6 +1,6 @@
 //! The contracts between the tiers, and the transport that carries them.
 //!
-//! One bidirectional gRPC stream per (client, server) pair; requests and answers share frames. The same
+//! One bidirectional stream per (client, server) pair; requests and answers share frames. The same
 //! component serves storage nodes, MemDS, GAC and the control plane.
 
 pub mod clock;
@@ -16,26 +16,25 @@ pub mod transport;
 #[expect(
     missing_docs,
     clippy::all,
-    clippy::allow_attributes,
     reason = "generated; the contracts carry the comments"
 )]
 pub mod proto {
     pub mod transport {
-        tonic::include_proto!("weir.transport");
+        include!(concat!(env!("OUT_DIR"), "/weir.transport.rs"));
     }
     pub mod routing {
-        tonic::include_proto!("weir.routing");
+        include!(concat!(env!("OUT_DIR"), "/weir.routing.rs"));
     }
     pub mod storage {
-        tonic::include_proto!("weir.storage");
+        include!(concat!(env!("OUT_DIR"), "/weir.storage.rs"));
     }
     pub mod control {
-        tonic::include_proto!("weir.control");
+        include!(concat!(env!("OUT_DIR"), "/weir.control.rs"));
     }
     pub mod gac {
-        tonic::include_proto!("weir.gac");
+        include!(concat!(env!("OUT_DIR"), "/weir.gac.rs"));
     }
     pub mod replication {
-        tonic::include_proto!("weir.replication");
+        include!(concat!(env!("OUT_DIR"), "/weir.replication.rs"));
     }
 }

@@ -2,22 +2,27 @@
 //! per frame, deadlines, cancellation, bounded queues, back-pressure.
 //!
 //! How a call travels: the caller's task encodes it and puts it in the connection's queue under one
-//! short lock; the HTTP/2 connection's task, when it can send, takes everything that is queued as one
-//! frame (no timer delays anything); the server's stream task hands each request to the [`Service`]
-//! inline; the answer goes through a [`Responder`] into the stream's out-queue and home in the same way.
+//! short lock; the connection's task, once the tasks that were ready have run too, takes everything that is
+//! queued as one frame (no timer delays anything); the server's task for the stream hands each request to the
+//! [`Service`] inline; the answer goes through a [`Responder`] into the stream's out-queue and home in the same way.
+//! Frames travel over plain TCP, each behind its length ([decision 18](../../../docs/decisions/0018-frames-over-tcp.md)).
 //!
 //! What bounds it: the connection's `queue` and `in_flight`, the queues' bytes, the frames' size, the
-//! requests that a server keeps unanswered per stream, and HTTP/2's windows. A server whose answers
+//! requests that a server keeps unanswered per stream, and TCP's windows. A server whose answers
 //! are not read stops reading requests; so a slow reader slows itself, and nothing grows.
 
 mod calls;
 mod client;
+mod client_link;
 mod connecting;
 mod connection;
 mod frame;
 mod frame_age;
+mod framing;
+mod local;
 mod metrics;
 mod server;
+mod server_link;
 mod server_stream;
 mod silence;
 
@@ -28,6 +33,7 @@ use bytes::Bytes;
 use crate::method::Method;
 
 pub use connection::{Connection, ConnectionConfig};
+pub use local::connect_within_the_process;
 pub use server::{serve, serve_with};
 pub use server_stream::Responder;
 

@@ -1,16 +1,13 @@
 //! What a connection's handles, its stream and its tasks share: the queue, the calls in flight, and
 //! whether there is a stream.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::Stream;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
-use tokio_util::sync::CancellationToken;
 use units::Timestamp;
 
 use super::calls::{Answer, CallId, Calls, Completion, Waiter};
@@ -377,36 +374,42 @@ fn wake(sender: Option<Waker>) {
     }
 }
 
-/// What one stream sends: everything that is queued each time HTTP/2 can take more.
-pub(super) struct ClientFrames {
-    pub(super) client: Arc<Client>,
-    /// Set when the stream is over, before its calls end.
-    pub(super) ended: CancellationToken,
+/// What a stream's task does next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Send this.
+    Frame(Frame),
+    /// Wait: it is woken.
+    Nothing,
+    /// Finish our side: the server is stopping.
+    Finish,
 }
 
-impl Stream for ClientFrames {
-    type Item = Frame;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Frame>> {
-        if self.ended.is_cancelled() {
-            return Poll::Ready(None);
-        }
-        let mut state = self.client.state.lock();
+impl Client {
+    /// Everything that is queued, or what to do instead. What has just been queued first waits for the tasks that
+    /// are ready to run: they may queue more for the same frame. `deferred` remembers that it did.
+    pub(super) fn next(&self, deferred: &mut bool, context: &Context<'_>) -> Next {
+        let mut state = self.state.lock();
         // Nothing goes out before the server has accepted the stream: what is queued when that fails
         // was certainly not sent.
         if matches!(state.phase, Phase::Up | Phase::Leaving) {
+            if !state.outbox.is_empty() && !std::mem::replace(deferred, true) {
+                context.waker().wake_by_ref();
+                return Next::Nothing;
+            }
             if let Some(frame) = state.next_frame(clock::now()) {
                 drop(state);
-                self.client.metrics.frames_sent.increment(1);
-                self.client.metrics.messages_sent.increment(frame.messages.len() as u64);
-                return Poll::Ready(Some(frame));
+                self.metrics.frames_sent.increment(1);
+                self.metrics.messages_sent.increment(frame.messages.len() as u64);
+                return Next::Frame(frame);
             }
+            *deferred = false;
             if state.phase == Phase::Leaving {
-                return Poll::Ready(None);
+                return Next::Finish;
             }
         }
         state.sender = Some(context.waker().clone());
-        Poll::Pending
+        Next::Nothing
     }
 }
 

@@ -3,17 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
+use tokio::net::TcpStream;
 use units::Timestamp;
 
-use super::client::{Client, ClientFrames};
-use super::frame::{
-    CONNECTION_WINDOW_BYTES, HTTP2_FRAME_BYTES, MAX_ENCODED_FRAME_BYTES, STREAM_WINDOW_BYTES,
-};
+use super::client::Client;
+use super::client_link::ClientLink;
+use super::framing::{Framed, StreamError};
+use super::local::{self, LocalLink};
 use crate::clock;
-use crate::proto::transport::Frame;
-use crate::proto::transport::transport_client::TransportClient;
 
 /// One attempt to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -23,25 +20,12 @@ const MIN_BACKOFF: Duration = Duration::from_millis(10);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 /// A stream that lived this long resets the back-off.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
-/// HTTP/2 pings, also while idle: a peer that vanished without a word is noticed within their sum.
-const PING_INTERVAL: Duration = Duration::from_secs(2);
-/// See [`PING_INTERVAL`]. Long enough for a server that is starved of CPU.
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Keeps a stream up until the future is dropped.
 pub(super) async fn keep_connected(client: &Arc<Client>) {
-    let endpoint = match endpoint(client.address()) {
-        Ok(endpoint) => endpoint,
-        Err(error) => {
-            tracing::error!(address = client.address(), %error, "not an address to connect to");
-            client.disconnect();
-            return std::future::pending().await;
-        }
-    };
     let mut backoff = MIN_BACKOFF;
     loop {
         let started = clock::now();
-        run_stream(client, &endpoint).await;
+        run_stream(client).await;
         if clock::now().since(started) >= STABLE_AFTER {
             backoff = MIN_BACKOFF;
         }
@@ -51,60 +35,38 @@ pub(super) async fn keep_connected(client: &Arc<Client>) {
 }
 
 /// One stream, from the attempt to connect to its end.
-async fn run_stream(client: &Arc<Client>, endpoint: &Endpoint) {
-    let ended = CancellationToken::new();
-    let end_our_side = ended.clone().drop_guard();
-    let frames = ClientFrames { client: Arc::clone(client), ended };
-    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, open_stream(endpoint, frames));
-    let mut inbound = match connecting.await {
-        Ok(Ok(inbound)) => inbound,
-        Ok(Err(error)) => {
-            tracing::debug!(address = client.address(), error = %chain(&*error), "could not connect");
-            return client.give_up_waiting_for_the_first();
+async fn run_stream(client: &Arc<Client>) {
+    let ended = match local::find(client.address()) {
+        Some(requests) => {
+            client.came_up();
+            LocalLink::new(Arc::clone(client), requests).await;
+            Ok(())
         }
-        Err(_elapsed) => {
-            tracing::debug!(address = client.address(), "connecting took too long");
-            return client.give_up_waiting_for_the_first();
-        }
-    };
-    client.came_up();
-    loop {
-        match inbound.message().await {
-            Ok(Some(frame)) => client.receive(frame),
-            Ok(None) => break,
-            Err(status) => {
-                tracing::debug!(address = client.address(), %status, "the stream broke");
-                break;
+        None => match tokio::time::timeout(CONNECT_TIMEOUT, open_stream(client.address())).await {
+            Ok(Ok(framed)) => {
+                client.came_up();
+                ClientLink::new(Arc::clone(client), framed).await
             }
-        }
+            Ok(Err(error)) => {
+                tracing::debug!(address = client.address(), error = %chain(&error), "could not connect");
+                return client.give_up_waiting_for_the_first();
+            }
+            Err(_elapsed) => {
+                tracing::debug!(address = client.address(), "connecting took too long");
+                return client.give_up_waiting_for_the_first();
+            }
+        },
+    };
+    if let Err(error) = ended {
+        tracing::debug!(address = client.address(), error = %chain(&error), "the stream broke");
     }
-    drop(end_our_side);
     client.disconnect();
 }
 
-type ConnectError = Box<dyn std::error::Error + Send + Sync>;
-
-async fn open_stream(
-    endpoint: &Endpoint,
-    frames: ClientFrames,
-) -> Result<tonic::Streaming<Frame>, ConnectError> {
-    let channel = endpoint.connect().await?;
-    let mut client = TransportClient::new(channel)
-        .max_decoding_message_size(MAX_ENCODED_FRAME_BYTES)
-        .max_encoding_message_size(MAX_ENCODED_FRAME_BYTES);
-    Ok(client.open(frames).await?.into_inner())
-}
-
-fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
-    Ok(Endpoint::from_shared(format!("http://{address}"))?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_frame_size(HTTP2_FRAME_BYTES)
-        .http2_keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .keep_alive_while_idle(true))
+async fn open_stream(address: &str) -> Result<Framed<TcpStream>, StreamError> {
+    let socket = TcpStream::connect(address).await?;
+    socket.set_nodelay(true)?;
+    Framed::meet(socket, true).await
 }
 
 /// Between half of `backoff` and all of it. The clock's nanoseconds at the moment of a failure are as

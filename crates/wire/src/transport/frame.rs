@@ -20,14 +20,6 @@ pub const MAX_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
 pub(super) const MAX_ENCODED_FRAME_BYTES: usize =
     MAX_PAYLOAD_BYTES + MAX_FRAME_BYTES + MAX_FRAME_MESSAGES * 64;
 
-/// HTTP/2 window of the one stream, and of its connection: at 10 ms of round trip, 4 MiB keep
-/// 400 MB/s flowing.
-pub(super) const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-/// See [`STREAM_WINDOW_BYTES`].
-pub(super) const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
-/// HTTP/2 DATA frames as large as one of ours usually is.
-pub(super) const HTTP2_FRAME_BYTES: u32 = 256 * 1024;
-
 /// Bounds of one stream at the server.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerLimits {

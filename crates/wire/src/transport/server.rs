@@ -1,33 +1,30 @@
 //! The server's side: accepts streams until it is told to stop, then drains them.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status, Streaming};
 
 use super::Service;
-use super::frame::{
-    CONNECTION_WINDOW_BYTES, HTTP2_FRAME_BYTES, MAX_ENCODED_FRAME_BYTES, STREAM_WINDOW_BYTES, ServerLimits,
-};
+use super::frame::ServerLimits;
+use super::framing::{Framed, StreamError};
+use super::local;
 use super::metrics::TransportMetrics;
-use super::server_stream::{ServerFrames, ServerStream, read_requests};
-use crate::proto::transport::Frame;
-use crate::proto::transport::transport_server::{Transport, TransportServer};
+use super::server_link::ServerLink;
+use super::server_stream::{Requests, ServerStream};
 
-/// Streams that one connection may carry: clients open one.
-const STREAMS_PER_CONNECTION: u32 = 4;
 /// Streams of one server: ten thousand clients, and some that are just being replaced.
 const MAX_STREAMS: usize = 12_000;
-/// A client that vanished without a word is noticed within the sum of these.
-const PING_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
-/// See [`PING_INTERVAL`].
-const PING_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
-/// After streams were cut: for their connections to close.
-const CLOSE_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(250);
+/// How long a client may take to say that it is one of ours.
+const MEET_WITHIN: Duration = Duration::from_secs(5);
+/// How often a stopping server looks whether its streams have ended.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// When no connection can be accepted (no file descriptors are left, say), how long until the next attempt.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 /// Serves `service` on `listener` until `shutdown`, then drains within a deadline. Dropping the future
 /// cuts every stream.
@@ -38,7 +35,7 @@ pub async fn serve(
     listener: TcpListener,
     service: Arc<dyn Service>,
     shutdown: CancellationToken,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     serve_with(listener, service, shutdown, ServerLimits::default()).await
 }
 
@@ -51,80 +48,142 @@ pub async fn serve_with(
     service: Arc<dyn Service>,
     shutdown: CancellationToken,
     limits: ServerLimits,
-) -> std::io::Result<()> {
-    let kill = CancellationToken::new();
-    let _cut_streams_when_dropped = kill.clone().drop_guard();
-    let streams = TaskTracker::new();
-    let transport = StreamAcceptor {
+) -> io::Result<()> {
+    let acceptor = Arc::new(Acceptor {
         service,
         limits,
-        stop: shutdown.clone(),
-        kill: kill.clone(),
-        streams: streams.clone(),
+        streams: Mutex::default(),
         metrics: TransportMetrics::of("server"),
-    };
-    let transport = TransportServer::new(transport)
-        .max_decoding_message_size(MAX_ENCODED_FRAME_BYTES)
-        .max_encoding_message_size(MAX_ENCODED_FRAME_BYTES);
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let accepting =
-        builder().serve_with_incoming_shutdown(transport, incoming, shutdown.clone().cancelled_owned());
+    });
+    let _cut_when_dropped = Cut(Arc::clone(&acceptor));
+    let tasks = TaskTracker::new();
+    let listed = local::list(listener.local_addr()?, &acceptor);
+    shutdown.run_until_cancelled(accept(listener, &acceptor, &tasks, &shutdown)).await;
+    drop(listed);
+    acceptor.stop();
+    tasks.close();
     let drained = async {
-        shutdown.cancelled().await;
-        streams.close();
-        if tokio::time::timeout(limits.drain, streams.wait()).await.is_err() {
-            tracing::warn!(streams = streams.len(), "streams did not drain in time and are cut");
-        }
-        kill.cancel();
-        streams.wait().await;
-        tokio::time::sleep(CLOSE_TIMEOUT).await;
+        tasks.wait().await;
+        acceptor.drained().await;
     };
-    tokio::select! {
-        served = accepting => served.map_err(std::io::Error::other),
-        () = drained => Ok(()),
+    if tokio::time::timeout(limits.drain, drained).await.is_err() {
+        tracing::warn!(streams = tasks.len(), "streams did not drain in time and are cut");
+        acceptor.cut();
+        tasks.wait().await;
+    }
+    Ok(())
+}
+
+async fn accept(
+    listener: TcpListener,
+    acceptor: &Arc<Acceptor>,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                let (acceptor, shutdown) = (Arc::clone(acceptor), shutdown.clone());
+                tasks.spawn(async move {
+                    let ended = run(socket, acceptor, shutdown).await;
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a client's stream broke");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
+        }
     }
 }
 
-fn builder() -> Server {
-    Server::builder()
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_concurrent_streams(STREAMS_PER_CONNECTION)
-        .max_frame_size(HTTP2_FRAME_BYTES)
-        .http2_keepalive_interval(Some(PING_INTERVAL))
-        .http2_keepalive_timeout(Some(PING_TIMEOUT))
+/// One client, from its connection to its end.
+async fn run(
+    socket: TcpStream,
+    acceptor: Arc<Acceptor>,
+    shutdown: CancellationToken,
+) -> Result<(), StreamError> {
+    socket.set_nodelay(true)?;
+    let meeting = tokio::time::timeout(MEET_WITHIN, Framed::meet(socket, false));
+    // A stopping server does not wait for somebody who says nothing.
+    let Some(met) = shutdown.run_until_cancelled(meeting).await else { return Ok(()) };
+    let framed = met.map_err(|_elapsed| StreamError::Silent)??;
+    let Some(requests) = acceptor.accept() else { return Ok(()) };
+    ServerLink::new(requests, framed).await
 }
 
-struct StreamAcceptor {
+/// What all streams of a server share.
+pub(super) struct Acceptor {
     service: Arc<dyn Service>,
     limits: ServerLimits,
-    stop: CancellationToken,
-    kill: CancellationToken,
-    streams: TaskTracker,
+    streams: Mutex<Streams>,
     metrics: TransportMetrics,
 }
 
-#[tonic::async_trait]
-impl Transport for StreamAcceptor {
-    type OpenStream = ServerFrames;
+#[derive(Default)]
+struct Streams {
+    /// Also some that have ended: they are left out when there are twice as many as there were.
+    all: Vec<Weak<ServerStream>>,
+    tidy_at: usize,
+    stopping: bool,
+}
 
-    async fn open(&self, request: Request<Streaming<Frame>>) -> Result<Response<ServerFrames>, Status> {
-        if self.stop.is_cancelled() {
-            return Err(Status::unavailable("stopping"));
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Acceptor").finish_non_exhaustive()
+    }
+}
+
+impl Acceptor {
+    /// A new stream; none: the server is stopping, or has too many.
+    pub(super) fn accept(&self) -> Option<Requests> {
+        let mut streams = self.streams.lock();
+        if streams.all.len() >= streams.tidy_at {
+            streams.all.retain(|stream| stream.strong_count() > 0);
+            streams.tidy_at = (2 * streams.all.len()).max(16);
         }
-        if self.streams.len() >= MAX_STREAMS {
-            return Err(Status::resource_exhausted("too many streams"));
+        if streams.stopping || streams.all.len() >= MAX_STREAMS {
+            return None;
         }
         let stream = ServerStream::new(self.limits, self.metrics.clone());
-        self.metrics.connects.increment(1);
-        self.streams.spawn(read_requests(
-            Arc::clone(&stream),
-            request.into_inner(),
-            Arc::clone(&self.service),
-            self.stop.clone(),
-            self.kill.clone(),
-        ));
-        Ok(Response::new(ServerFrames(stream)))
+        streams.all.push(Arc::downgrade(&stream));
+        Some(Requests::new(stream, Arc::clone(&self.service)))
+    }
+
+    /// Takes no more streams, and asks the clients of all to finish.
+    fn stop(&self) {
+        self.streams.lock().stopping = true;
+        self.each(ServerStream::stop);
+    }
+
+    /// Ends every stream at once.
+    fn cut(&self) {
+        self.streams.lock().stopping = true;
+        self.each(ServerStream::end);
+    }
+
+    fn each(&self, act: impl Fn(&ServerStream)) {
+        let all = self.streams.lock().all.clone();
+        all.iter().filter_map(Weak::upgrade).for_each(|stream| act(&stream));
+    }
+
+    /// Resolves when every stream has ended, those within the process, too.
+    async fn drained(&self) {
+        let is_open =
+            |stream: &Weak<ServerStream>| stream.upgrade().is_some_and(|stream| !stream.has_ended());
+        while self.streams.lock().all.iter().any(is_open) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// Cuts the streams when the server is dropped.
+struct Cut(Arc<Acceptor>);
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        self.0.cut();
     }
 }

@@ -3,18 +3,13 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::Stream;
 use parking_lot::Mutex;
 use prost::Message as _;
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
 use units::Timestamp;
 
 use super::frame::{MAX_PAYLOAD_BYTES, Outbox, ServerLimits};
@@ -25,13 +20,11 @@ use crate::clock;
 use crate::method::Method;
 use crate::proto::transport::{Frame, Kind, Message};
 
-/// What the stream's reader, its sender and its responders share.
+/// What the stream's task and its responders share.
 #[derive(Debug)]
 pub(super) struct ServerStream {
     state: Mutex<State>,
     limits: ServerLimits,
-    /// Wakes the reader when there is room again, and when the last answer was given.
-    reader: Notify,
     metrics: TransportMetrics,
 }
 
@@ -40,76 +33,97 @@ struct State {
     outbox: Outbox,
     /// Requests without an answer, and whether the caller has given up. Never iterated.
     unanswered: HashMap<u64, Cancelled, foldhash::fast::RandomState>,
-    sender: Option<Waker>,
+    /// The stream's task, while it waits.
+    task: Option<Waker>,
+    /// It reads no further until there is room.
     reader_waits: bool,
-    end: End,
+    /// The server stops: nothing new is started.
+    stopping: bool,
+    /// The client has finished its side.
+    finished: bool,
+    /// The client is gone, or has waited long enough.
+    ended: bool,
+}
+
+/// What the stream's task does next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Send this.
+    Frame(Frame),
+    /// Wait: it is woken.
+    Nothing,
+    /// End the stream: all has gone.
+    End,
+    /// End it at once.
+    Cut,
 }
 
 type Cancelled = bool;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    NotYet,
-    /// What is queued still goes out.
-    AfterQueue,
-    /// The client is gone, or has waited long enough.
-    Now,
-}
 
 impl ServerStream {
     pub(super) fn new(limits: ServerLimits, metrics: TransportMetrics) -> Arc<Self> {
         let state = State {
             outbox: Outbox::default(),
             unanswered: HashMap::with_hasher(foldhash::fast::RandomState::default()),
-            sender: None,
+            task: None,
             reader_waits: false,
-            end: End::NotYet,
+            stopping: false,
+            finished: false,
+            ended: false,
         };
-        Arc::new(Self { state: Mutex::new(state), limits, reader: Notify::new(), metrics })
+        Arc::new(Self { state: Mutex::new(state), limits, metrics })
     }
 
     fn has_room(&self, state: &State) -> bool {
         state.unanswered.len() < self.limits.outstanding && state.outbox.bytes() < self.limits.queued_bytes
     }
 
-    /// Resolves when another request may be read.
-    async fn wait_for_room(&self) {
-        loop {
-            {
-                let mut state = self.state.lock();
-                state.reader_waits = !self.has_room(&state);
-                if !state.reader_waits {
-                    return;
-                }
-            }
-            self.reader.notified().await;
-        }
-    }
-
-    /// Resolves when every request has its answer.
-    async fn wait_until_answered(&self) {
-        loop {
-            {
-                let mut state = self.state.lock();
-                state.reader_waits = !state.unanswered.is_empty();
-                if !state.reader_waits {
-                    return;
-                }
-            }
-            self.reader.notified().await;
-        }
-    }
-
-    fn queue(&self, message: Message) {
+    /// Everything that is queued, or what to do instead.
+    pub(super) fn next(&self, context: &Context<'_>) -> Next {
         let mut state = self.state.lock();
-        if state.end != End::NotYet {
-            return;
+        if state.ended {
+            return Next::Cut;
         }
-        state.outbox.push(message);
-        let sender = state.sender.take();
-        drop(state);
-        if let Some(sender) = sender {
-            sender.wake();
+        if let Some(frame) = state.outbox.next_frame(|_| true) {
+            drop(state);
+            self.metrics.frames_sent.increment(1);
+            self.metrics.messages_sent.increment(frame.messages.len() as u64);
+            return Next::Frame(frame);
+        }
+        // The client has finished its side, as asked: nothing new can come.
+        if state.finished && state.unanswered.is_empty() {
+            return Next::End;
+        }
+        state.task = Some(context.waker().clone());
+        Next::Nothing
+    }
+
+    /// Resolves when the stream is to end at once: for a task that waits for its socket.
+    pub(super) fn poll_cut(&self, context: &Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if state.ended {
+            return Poll::Ready(());
+        }
+        state.task = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// The client has finished its side: as asked when the server stops; otherwise it is gone.
+    pub(super) fn client_finished(&self) {
+        let mut state = self.state.lock();
+        state.finished = true;
+        if !state.stopping {
+            drop(state);
+            self.end();
+        }
+    }
+
+    /// The server stops: the client is asked to finish its side.
+    pub(super) fn stop(&self) {
+        let mut state = self.state.lock();
+        if !state.ended && !std::mem::replace(&mut state.stopping, true) {
+            state.outbox.push(Message { kind: Kind::Leaving.into(), ..Message::default() });
+            wake(state.task.take());
         }
     }
 
@@ -117,39 +131,41 @@ impl ServerStream {
         let mut state = self.state.lock();
         // Absent: the stream has ended.
         let Some(cancelled) = state.unanswered.remove(&id) else { return };
-        let notify_reader = std::mem::take(&mut state.reader_waits);
-        let mut sender = None;
-        if !cancelled && state.end != End::Now {
+        let mut is_news = std::mem::take(&mut state.reader_waits) || state.finished;
+        if !cancelled {
             let kind = Kind::Response.into();
             state.outbox.push(Message { id, kind, status, payload, ..Message::default() });
-            sender = state.sender.take();
+            is_news = true;
         }
+        let task = if is_news { state.task.take() } else { None };
         drop(state);
-        if let Some(sender) = sender {
-            sender.wake();
-        }
-        if notify_reader {
-            self.reader.notify_one();
-        }
+        wake(task);
+    }
+
+    /// Whether it is over.
+    pub(super) fn has_ended(&self) -> bool {
+        self.state.lock().ended
     }
 
     fn is_cancelled(&self, id: u64) -> bool {
         self.state.lock().unanswered.get(&id).copied().unwrap_or(true)
     }
 
-    /// Ends the stream; the requests still at work answer into the void.
-    fn end(&self, end: End) {
+    /// Ends the stream at once; the requests still at work answer into the void.
+    pub(super) fn end(&self) {
         let mut state = self.state.lock();
-        state.end = end;
+        state.ended = true;
         state.unanswered = HashMap::default();
-        if end == End::Now {
-            state.outbox.take_all();
-        }
-        let sender = state.sender.take();
+        state.outbox.take_all();
+        let task = state.task.take();
         drop(state);
-        if let Some(sender) = sender {
-            sender.wake();
-        }
+        wake(task);
+    }
+}
+
+fn wake(task: Option<Waker>) {
+    if let Some(task) = task {
+        task.wake();
     }
 }
 
@@ -205,21 +221,6 @@ impl Drop for Responder {
     }
 }
 
-/// Reads one client's stream until it ends, the server stops (then what is in flight is answered
-/// first), or `kill`.
-pub(super) async fn read_requests(
-    stream: Arc<ServerStream>,
-    inbound: Streaming<Frame>,
-    service: Arc<dyn Service>,
-    stop: CancellationToken,
-    kill: CancellationToken,
-) {
-    let reader = Reader { stream: Arc::clone(&stream), inbound, service, ages: FrameAge::default() };
-    let end = kill.run_until_cancelled(reader.run(stop)).await.unwrap_or(End::Now);
-    stream.end(end);
-    stream.metrics.disconnects.increment(1);
-}
-
 /// When a frame arrived, and how long it had waited on the way.
 #[derive(Clone, Copy)]
 struct Arrival {
@@ -227,52 +228,43 @@ struct Arrival {
     age: Duration,
 }
 
-struct Reader {
-    stream: Arc<ServerStream>,
-    inbound: Streaming<Frame>,
+/// What one client asks: its frames go in, its answers come out of `stream`. Dropped, the stream is over.
+pub(super) struct Requests {
+    pub(super) stream: Arc<ServerStream>,
     service: Arc<dyn Service>,
     ages: FrameAge,
+    stopping: bool,
 }
 
-impl Reader {
-    async fn run(mut self, stop: CancellationToken) -> End {
-        let mut stopping = false;
-        loop {
-            let frame = tokio::select! {
-                biased;
-                () = stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    self.stream.queue(Message { kind: Kind::Leaving.into(), ..Message::default() });
-                    continue;
-                }
-                frame = Self::next_frame(&self.stream, &mut self.inbound) => frame,
-            };
-            match frame {
-                Ok(Some(frame)) => self.receive(frame, stopping),
-                // The client has finished its side, as asked: nothing new can come.
-                Ok(None) if stopping => {
-                    self.stream.wait_until_answered().await;
-                    return End::AfterQueue;
-                }
-                Ok(None) => return End::Now,
-                Err(status) => {
-                    tracing::debug!(%status, "a client's stream broke");
-                    return End::Now;
-                }
-            }
-        }
+impl std::fmt::Debug for Requests {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Requests").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        self.stream.end();
+        self.stream.metrics.disconnects.increment(1);
+    }
+}
+
+impl Requests {
+    pub(super) fn new(stream: Arc<ServerStream>, service: Arc<dyn Service>) -> Self {
+        stream.metrics.connects.increment(1);
+        Self { stream, service, ages: FrameAge::default(), stopping: false }
     }
 
-    /// Cancel-safe: what was not returned is not lost.
-    async fn next_frame(
-        stream: &ServerStream,
-        inbound: &mut Streaming<Frame>,
-    ) -> Result<Option<Frame>, Status> {
-        stream.wait_for_room().await;
-        inbound.message().await
+    /// Whether another frame may be read now; if not, the task is woken when there is room.
+    pub(super) fn may_receive(&mut self) -> bool {
+        let mut state = self.stream.state.lock();
+        self.stopping = state.stopping;
+        state.reader_waits = !self.stream.has_room(&state);
+        !state.reader_waits && !state.ended
     }
 
-    fn receive(&mut self, frame: Frame, stopping: bool) {
+    /// Begins what a frame asks for.
+    pub(super) fn receive(&mut self, frame: Frame) {
         let arrived = clock::now();
         let age = self.ages.of(frame.sent_us, arrived);
         self.stream.metrics.frames_received.increment(1);
@@ -282,13 +274,17 @@ impl Reader {
         for message in frame.messages {
             match message.kind() {
                 Kind::Request => {
-                    self.start(message, Arrival { at: arrived, age }, now, stopping);
+                    self.start(message, Arrival { at: arrived, age }, now);
                     now = clock::now();
                 }
                 Kind::Notice => self.notice(message),
                 _ => {}
             }
         }
+    }
+
+    /// All that had arrived was received.
+    pub(super) fn received(&self) {
         if std::panic::catch_unwind(AssertUnwindSafe(|| self.service.frame_ended())).is_err() {
             tracing::error!("a handler panicked at the end of a frame");
         }
@@ -317,12 +313,12 @@ impl Reader {
         self.stream.metrics.cancellations.increment(cancelled);
     }
 
-    fn start(&self, message: Message, arrival: Arrival, now: Timestamp, stopping: bool) {
+    fn start(&self, message: Message, arrival: Arrival, now: Timestamp) {
         let deadline = Duration::from_micros(message.deadline_us).saturating_sub(arrival.age);
         let expires = arrival.at + deadline;
         let responder =
             Responder { stream: Arc::clone(&self.stream), id: message.id, expires, answered: false };
-        if stopping {
+        if self.stopping {
             return responder.fail(Failure::Unavailable);
         }
         if expires <= now {
@@ -345,42 +341,5 @@ impl Reader {
         if outcome.is_err() {
             tracing::error!(method, "a notice's handler panicked");
         }
-    }
-}
-
-/// What the stream sends: everything that is queued each time HTTP/2 can take more.
-#[derive(Debug)]
-pub(super) struct ServerFrames(pub(super) Arc<ServerStream>);
-
-impl Stream for ServerFrames {
-    type Item = Result<Frame, Status>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let stream = &*self.0;
-        let mut state = stream.state.lock();
-        let Some(frame) = state.outbox.next_frame(|_| true) else {
-            if state.end != End::NotYet {
-                return Poll::Ready(None);
-            }
-            state.sender = Some(context.waker().clone());
-            return Poll::Pending;
-        };
-        let notify_reader = state.reader_waits && stream.has_room(&state);
-        if notify_reader {
-            state.reader_waits = false;
-        }
-        drop(state);
-        if notify_reader {
-            stream.reader.notify_one();
-        }
-        stream.metrics.frames_sent.increment(1);
-        stream.metrics.messages_sent.increment(frame.messages.len() as u64);
-        Poll::Ready(Some(Ok(frame)))
-    }
-}
-
-impl Drop for ServerFrames {
-    fn drop(&mut self) {
-        self.0.end(End::Now);
     }
 }
