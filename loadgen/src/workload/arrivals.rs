@@ -14,6 +14,11 @@ const EXPECTED: &str = "expected 500/s, or one of constant:500/s, ramp:100/s..20
     step:100/s..1000/s by 100/s every 10s, spike:500/s to 5000/s at 20s for 5s, sine:500/s +-300/s every 60s, \
     onoff:1000/s on 5s off 5s; each may begin with `constant ` for even gaps, else they are random (Poisson)";
 
+/// Least time that a shape stays the same: a long stream has a bounded number of stretches.
+const LEAST_STRETCH: Duration = Duration::from_millis(1);
+/// Longest time in a shape: ten years.
+const MOST_STRETCH: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// When requests are due.
 ///
 /// As text: `500/s` is a constant rate with random gaps (Poisson), which is how independent callers arrive;
@@ -262,11 +267,11 @@ fn parse_shape(whole: &str, shape: &str) -> Result<Shape, InvalidText> {
             if by.get() == 0.0 {
                 return Err(InvalidText::new(WHAT, whole, "its steps must be above 0/s"));
             }
-            Ok(Shape::Step { from, to, by, every: duration(WHAT, every)? })
+            Ok(Shape::Step { from, to, by, every: stretch(every)? })
         }
         ("spike", [base, "to", peak, "at", at, "for", length]) => {
-            let at = if matches!(*at, "0" | "0s") { Duration::ZERO } else { duration(WHAT, at)? };
-            let length = duration(WHAT, length)?;
+            let at = if matches!(*at, "0" | "0s") { Duration::ZERO } else { stretch(at)? };
+            let length = stretch(length)?;
             Ok(Shape::Spike { base: base.parse()?, peak: peak.parse()?, at, length })
         }
         ("sine", [mean, swing, "every", every]) => {
@@ -275,12 +280,21 @@ fn parse_shape(whole: &str, shape: &str) -> Result<Shape, InvalidText> {
             if swing > mean {
                 return Err(InvalidText::new(WHAT, whole, "its swing must not exceed its mean"));
             }
-            Ok(Shape::Sine { mean, swing, every: duration(WHAT, every)? })
+            Ok(Shape::Sine { mean, swing, every: stretch(every)? })
         }
         ("onoff", [rate, "on", on, "off", off]) => {
-            Ok(Shape::OnOff { rate: rate.parse()?, on: duration(WHAT, on)?, off: duration(WHAT, off)? })
+            Ok(Shape::OnOff { rate: rate.parse()?, on: stretch(on)?, off: stretch(off)? })
         }
         _ => Err(wrong()),
+    }
+}
+
+fn stretch(text: &str) -> Result<Duration, InvalidText> {
+    let stretch = duration(WHAT, text)?;
+    if (LEAST_STRETCH..=MOST_STRETCH).contains(&stretch) {
+        Ok(stretch)
+    } else {
+        Err(InvalidText::new(WHAT, text, "a duration in it must be from 1ms to ten years"))
     }
 }
 

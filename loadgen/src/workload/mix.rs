@@ -13,6 +13,9 @@ const WHAT: &str = "mix of operations";
 const EXPECTED: &str =
     "expected operations with their shares, such as get=90,put=10 or query(1-100)=95,insert=5";
 
+/// Largest share: the sum of all stays exact enough.
+const MAX_WEIGHT: f64 = 1e9;
+
 /// Operations and their shares, as `get=90,put=10`. Operations of several items say how many in parentheses:
 /// `batch-get(25)=1` or, drawn evenly, `query(1-100)=1`.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,8 +122,12 @@ impl MixEntry {
             None => (text.trim(), "1"),
         };
         let weight: f64 = weight.parse().map_err(|_| InvalidText::new(WHAT, text, EXPECTED))?;
-        if !(weight.is_finite() && weight > 0.0) {
-            return Err(InvalidText::new(WHAT, text, "a share must be above 0"));
+        if !(weight > 0.0 && weight <= MAX_WEIGHT) {
+            return Err(InvalidText::new(
+                WHAT,
+                text,
+                format!("a share must be above 0 and at most {MAX_WEIGHT}"),
+            ));
         }
         let (word, items) = match name.strip_suffix(')').and_then(|name| name.split_once('(')) {
             Some((word, items)) => (word, Some(items)),
@@ -183,7 +190,17 @@ mod tests {
 
     #[test]
     fn what_is_no_mix_is_said_to_be_none() {
-        for text in ["", "get=", "get=0", "get=-1", "get=NaN", "get=1,get=2", "fetch=1", "batch-get(101)=1"] {
+        for text in [
+            "",
+            "get=",
+            "get=0",
+            "get=-1",
+            "get=NaN",
+            "get=1e300",
+            "get=1,get=2",
+            "fetch=1",
+            "batch-get(101)=1",
+        ] {
             assert!(text.parse::<Mix>().is_err(), "{text}");
         }
         for text in ["batch-write(26)=1", "query(9-1)=1", "query()=1", "get(2)=1", "scan(0)=1", "get=1,"] {

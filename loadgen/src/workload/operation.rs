@@ -21,6 +21,8 @@ pub enum Operation {
     PutItemIfPresent,
     /// `update`: sets one attribute by an update expression.
     UpdateItem,
+    /// `increment`: adds one to the number `hits`, and has it returned, because it is part of the size.
+    Increment,
     /// `delete`: deletes an item, and has the old one returned, because only that says what it cost.
     DeleteItem,
     /// `query`: reads items of one partition key in the order of the sort key, eventually consistent.
@@ -37,13 +39,14 @@ pub enum Operation {
 
 impl Operation {
     /// Every one, in the order of reports.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::GetItem,
         Self::GetItemEventual,
         Self::PutItem,
         Self::PutItemIfAbsent,
         Self::PutItemIfPresent,
         Self::UpdateItem,
+        Self::Increment,
         Self::DeleteItem,
         Self::Query,
         Self::Scan,
@@ -62,6 +65,7 @@ impl Operation {
             Self::PutItemIfAbsent => "PutItem (if absent)",
             Self::PutItemIfPresent => "PutItem (if present)",
             Self::UpdateItem => "UpdateItem",
+            Self::Increment => "UpdateItem (increment)",
             Self::DeleteItem => "DeleteItem",
             Self::Query => "Query",
             Self::Scan => "Scan",
@@ -77,7 +81,7 @@ impl Operation {
         match self {
             Self::GetItem | Self::GetItemEventual | Self::ReadModifyWrite => "DynamoDB_20120810.GetItem",
             Self::PutItem | Self::PutItemIfAbsent | Self::PutItemIfPresent => "DynamoDB_20120810.PutItem",
-            Self::UpdateItem => "DynamoDB_20120810.UpdateItem",
+            Self::UpdateItem | Self::Increment => "DynamoDB_20120810.UpdateItem",
             Self::DeleteItem => "DynamoDB_20120810.DeleteItem",
             Self::Query => "DynamoDB_20120810.Query",
             Self::Scan => "DynamoDB_20120810.Scan",
@@ -96,6 +100,7 @@ impl Operation {
             Self::PutItemIfAbsent => "insert",
             Self::PutItemIfPresent => "put-if-present",
             Self::UpdateItem => "update",
+            Self::Increment => "increment",
             Self::DeleteItem => "delete",
             Self::Query => "query",
             Self::Scan => "scan",

@@ -23,6 +23,8 @@ pub(super) struct RequestBodies {
 
 const IF_ABSENT: &[u8] = br#","ConditionExpression":"attribute_not_exists(pk)""#;
 const IF_PRESENT: &[u8] = br#","ConditionExpression":"attribute_exists(pk)""#;
+const INCREMENT: &[u8] =
+    br#","UpdateExpression":"ADD hits :n","ExpressionAttributeValues":{":n":{"N":"1"}},"ReturnValues":"UPDATED_NEW""#;
 /// Decimal digits of the largest limit.
 const LIMIT_DIGITS: usize = 10;
 
@@ -57,6 +59,10 @@ impl RequestBodies {
 
     pub(super) fn delete(&self, number: u64) -> Bytes {
         self.of_key(br#","ReturnValues":"ALL_OLD""#, number)
+    }
+
+    pub(super) fn increment(&self, number: u64) -> Bytes {
+        self.of_key(INCREMENT, number)
     }
 
     /// A request with `extra` after its head, and the key.

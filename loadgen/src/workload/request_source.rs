@@ -77,6 +77,11 @@ impl RequestSource {
                 let key = self.choose(at);
                 self.update(operation, key)
             }
+            Operation::Increment => {
+                let key = self.choose(at);
+                let rule = Rule::Increment { bytes: self.bodies.layout.bytes(key) };
+                planned(operation, key, self.bodies.increment(key), rule)
+            }
             Operation::DeleteItem => {
                 let key = self.choose(at);
                 planned(operation, key, self.bodies.delete(key), Rule::Delete)

@@ -26,6 +26,8 @@ pub(super) enum Rule {
     BatchGet { consistent: bool, items: u32 },
     /// A write of an item of so many bytes; if its condition does not hold, the present one has so many.
     Write { bytes: u32, bytes_if_refused: u32 },
+    /// A change of an item of so many bytes whose answer has an attribute that comes on top.
+    Increment { bytes: u32 },
     /// A deletion whose answer has the old item.
     Delete,
     /// Puts of items that cost so much together.
@@ -49,6 +51,10 @@ impl UnitRule {
             Rule::Write { bytes, bytes_if_refused } => {
                 let refused = answer.find(b"__type").is_some();
                 write(write_cost(u64::from(if refused { bytes_if_refused } else { bytes })).get())
+            }
+            Rule::Increment { bytes } => {
+                let counter = answer.find(b"Attributes").and_then(|mut item| item.item_bytes());
+                write(write_cost(u64::from(bytes) + counter.unwrap_or(0)).get())
             }
             Rule::Delete => {
                 let bytes = answer.find(b"Attributes").and_then(|mut item| item.item_bytes());
@@ -165,6 +171,14 @@ mod tests {
         let refusal =
             r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException","message":"…"}"#;
         assert_eq!(write_milli(rule, refusal), 1000);
+    }
+
+    #[test]
+    fn an_increment_costs_the_item_and_its_counter() {
+        // Four bytes of name, one and one for two digits.
+        let answer = r#"{"Attributes":{"hits":{"N":"17"}}}"#;
+        assert_eq!(write_milli(Rule::Increment { bytes: 1018 }, answer), 1000);
+        assert_eq!(write_milli(Rule::Increment { bytes: 1019 }, answer), 2000);
     }
 
     #[test]

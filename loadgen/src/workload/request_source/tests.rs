@@ -95,6 +95,16 @@ fn updates_set_one_attribute_and_leave_the_items_size() {
 }
 
 #[test]
+fn increments_add_one_and_ask_for_the_sum_because_it_is_part_of_the_size() {
+    let (planned, body) = one("increment=1");
+    assert_eq!(
+        (&body["UpdateExpression"], &body["ReturnValues"]),
+        (&"ADD hits :n".into(), &"UPDATED_NEW".into())
+    );
+    assert_eq!(write_milli(&planned, r#"{"Attributes":{"hits":{"N":"1"}}}"#), 1000);
+}
+
+#[test]
 fn deletions_ask_for_the_old_item_because_it_says_the_cost() {
     let (planned, body) = one("delete=1");
     assert_eq!(body["ReturnValues"], "ALL_OLD");

@@ -117,6 +117,20 @@ fn no_rate_and_no_time_are_no_arrivals() {
 }
 
 #[test]
+fn what_is_no_arrival_rate_is_said_to_be_none() {
+    for text in ["", "500", "ramp:1/s", "spike:1/s to 2/s at 1s", "sine:1/s +-2/s every 1s", "-1/s", "NaN/s"]
+    {
+        assert!(text.parse::<Arrivals>().is_err(), "{text}");
+    }
+    for text in ["step:1/s..2/s by 1/s every 1ns", "step:1/s..2/s by 0/s every 1s", "onoff:1/s on 0s off 1s"]
+    {
+        assert!(text.parse::<Arrivals>().is_err(), "{text}");
+    }
+    let endless = "spike:1/s to 2/s at 18446744073709551615s for 18446744073709551615s";
+    assert!(endless.parse::<Arrivals>().is_err());
+}
+
+#[test]
 fn recorded_times_are_given_back() {
     let times: Arc<[Duration]> = [secs(0.5), secs(0.5), secs(2.0)].into();
 
