@@ -15,7 +15,6 @@ mod search;
 mod session;
 mod spec_of;
 mod verify;
-mod verify;
 
 use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +29,6 @@ use replay::ReplayArgs;
 use report_files::ReportArgs;
 use run::{RunArgs, YcsbArgs};
 use search::SearchArgs;
-use verify::VerifyArgs;
 use verify::VerifyArgs;
 
 /// Arguments of `weir load`.
@@ -128,17 +126,6 @@ pub enum LoadCommand {
         99   a promise was broken: the report shows the calls")]
     Verify(Box<VerifyArgs>),
 
-    /// Record what clients see, and check it: linearizable, monotone, nothing acknowledged lost.
-    ///
-    /// Clients write unique values and read them, strongly and eventually; the answers are checked afterwards. Strong
-    /// reads and writes must have an order that explains them all; eventual reads must not go back; what was
-    /// acknowledged must be there. Kill, pause and restart processes meanwhile.
-    #[command(after_help = with_exit_codes("Examples:\n  \
-        weir load verify --dir weir-cluster\n  \
-        weir load verify --dir weir-cluster --duration 1m --history h.jsonl    keep what was seen\n  \
-        weir load verify --check h.jsonl                                       check it again"))]
-    Verify(Box<VerifyArgs>),
-
     /// Show results once more: as a page, beside each other, or with their histograms merged.
     #[command(after_help = with_exit_codes("Examples:\n  \
         weir load report monday.json --html monday.html\n  \
@@ -159,7 +146,6 @@ pub async fn run(args: LoadArgs, fleets: &impl Fleets, stop: CancellationToken) 
         LoadCommand::Compare(args) => compare::run(*args, fleets, &stop).await,
         LoadCommand::Replay(args) => replay::run(*args, fleets, &stop).await,
         LoadCommand::Canary(args) => canary::run(*args, fleets, &stop).await,
-        LoadCommand::Verify(args) => verify::run(*args, fleets, &stop).await,
         LoadCommand::Verify(args) => verify::run(*args, fleets, &stop).await,
         LoadCommand::Report(args) => report_files::run(&args),
     }
