@@ -127,8 +127,9 @@ def test_all_leaderships_of_a_node_move_within_a_second_and_no_request_fails(clu
     assert moved["kept"] == [] and len(moved["moved"]) == before[1]
     after = leads(cluster)
     assert after[1] == 0 and sum(after.values()) == count, after
-    # Both others took their part.
-    assert min(after[2] - before[2], after[3] - before[3]) >= before[1] // 3, (before, after)
+    # Both others took their part: as much, or what makes them even.
+    is_even = abs(after[2] - after[3]) <= 2
+    assert is_even or min(after[2] - before[2], after[3] - before[3]) >= before[1] // 3, (before, after)
     # A redirect tells a proxy of other moves, too: both proxies together need fewer than there were.
     assert redirects <= before[1]
     clients.check_all_is_there(cluster.client())
