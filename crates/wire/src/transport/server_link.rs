@@ -15,8 +15,8 @@ use super::server_stream::{Next, Requests};
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// Looks in a row without a sign of life, beyond which the client counts as gone.
 const MOST_UNHEARD: u32 = 1;
-/// Frames that are read before what they led to is sent, and others get a turn.
-const TURN_FRAMES: usize = 16;
+/// Messages after which what they led to is sent, and others get a turn: a full frame's, about a millisecond.
+const TURN_MESSAGES: usize = 256;
 
 /// A stream that was accepted.
 #[derive(Debug)]
@@ -49,9 +49,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerLink<S> {
 
     /// Has executed what has arrived, as far as there is room for the answers.
     fn receive(&mut self, context: &mut Context<'_>) -> Result<(), StreamError> {
-        let mut frames = 0;
+        let mut messages = 0;
         while !self.finished && self.requests.may_receive() {
-            if frames == TURN_FRAMES {
+            if messages >= TURN_MESSAGES {
                 context.waker().wake_by_ref();
                 break;
             }
@@ -60,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerLink<S> {
                     self.heard = true;
                     match received {
                         Received::Frame(frame) => {
-                            frames += 1;
+                            messages += frame.messages.len();
                             self.requests.receive(frame);
                         }
                         Received::Ping => self.framed.put_ping(),
@@ -70,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerLink<S> {
                 Poll::Pending => break,
             }
         }
-        if frames > 0 {
+        if messages > 0 {
             self.requests.received();
         }
         Ok(())
