@@ -19,12 +19,14 @@ use dynamodb::table::{
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wire::method::{Credential, Execute, Method, PushRoutes, PushTables};
-use wire::proto::control::CredentialResponse;
+use wire::method::{Credential, Execute, Method, PushRoutes, PushTables, Tables};
+use wire::proto::control::table_answer::Answer;
+use wire::proto::control::table_command::Command;
+use wire::proto::control::{CredentialResponse, TableAnswer};
 use wire::proto::storage::execute_request::Operation;
 use wire::proto::storage::execute_response::Outcome;
 use wire::proto::{routing, storage};
-use wire::transport::{Connection, ConnectionConfig, Incoming, Responder, Service, serve};
+use wire::transport::{Connection, ConnectionConfig, Failure, Incoming, Responder, Service, serve};
 
 /// As in `weir`.
 #[global_allocator]
@@ -82,24 +84,41 @@ async fn listen(service: impl Service, shutdown: &CancellationToken) -> anyhow::
     Ok(address)
 }
 
-/// Has one key, whose principal may do anything.
+/// Has one key, whose principal may do anything, and describes the tables.
 struct ControlPlane {
     arguments: Arguments,
 }
 
 impl Service for ControlPlane {
     fn call(&self, request: Incoming, responder: Responder) {
-        if request.method != Credential::NUMBER {
-            return responder.fail(wire::transport::Failure::Unavailable);
+        match request.method {
+            Credential::NUMBER => {
+                let asked = request.decode::<Credential>().map(|asked| asked.access_key);
+                responder.answer::<Credential>(&CredentialResponse {
+                    found: asked.is_ok_and(|asked| asked == self.arguments.access_key),
+                    secret_key: self.arguments.secret_key.clone(),
+                    principal: "benchmark".into(),
+                    active: true,
+                });
+            }
+            Tables::NUMBER => {
+                match request.decode::<Tables>().ok().and_then(|asked| self.described(asked.command?)) {
+                    Some(table) => {
+                        responder.answer::<Tables>(&TableAnswer { answer: Some(Answer::Table(table)) })
+                    }
+                    None => responder.fail(Failure::Unavailable),
+                }
+            }
+            _ => responder.fail(Failure::Unavailable),
         }
-        let Arguments { access_key, secret_key, .. } = &self.arguments;
-        let asked = request.decode::<Credential>().map(|asked| asked.access_key);
-        responder.answer::<Credential>(&CredentialResponse {
-            found: asked.is_ok_and(|asked| asked == *access_key),
-            secret_key: secret_key.clone(),
-            principal: "benchmark".into(),
-            active: true,
-        });
+    }
+}
+
+impl ControlPlane {
+    fn described(&self, command: Command) -> Option<Bytes> {
+        let Command::Describe(name) = command else { return None };
+        let number = name.strip_prefix(&self.arguments.prefix)?.parse().unwrap_or(1);
+        serde_json::to_vec(&descriptor(&self.arguments, number)).map(Bytes::from).ok()
     }
 }
 

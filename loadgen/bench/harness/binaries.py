@@ -16,6 +16,8 @@ def _chosen(variable, usual):
 
 
 WEIR = _chosen("WEIR_BIN", MEASURED / "weir")
+# What generates load: another build, where the one under test has no `weir load`.
+WEIR_LOAD = _chosen("WEIR_LOAD_BIN", WEIR)
 CLOSED_LOOP = _chosen("CLOSED_LOOP_BIN", MEASURED / "examples" / "closed_loop")
 OPEN_LOOP = _chosen("OPEN_LOOP_BIN", MEASURED / "examples" / "open_loop")
 UPSTREAM = _chosen("UPSTREAM_BIN", MEASURED / "examples" / "upstream")

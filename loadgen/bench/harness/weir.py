@@ -53,6 +53,7 @@ class Fleet:
         self.address = self.addresses[0]
         self.rows = {row["name"]: row for row in json.loads(self.command("status", "-o", "json"))}
         self.processes = {name: row["pid"] for name, row in self.rows.items()}
+        self.admin = self.rows["proxy-1"]["admin"]
 
     def command(self, *words):
         done = subprocess.run([str(binaries.WEIR), "cluster", "--dir", str(self.folder), *words], capture_output=True,

@@ -47,7 +47,7 @@ class Run:
             connections=connections, timeout=timeout, seed=seed, table=table, mix=mix, keys=keys, item_size=item_size,
             more="\n".join(more)))
         self.scenario.flush()
-        command = [binaries.WEIR, "load", "run", "--scenario", self.scenario.name, "--json", self.file.name, "--quiet"]
+        command = [binaries.WEIR_LOAD, "load", "run", "--scenario", self.scenario.name, "--json", self.file.name, "--quiet"]
         for name, pid in (processes or {}).items():
             command += ["--process", f"{name}:{pid}"]
         self.within = 60 + 3 * duration
@@ -81,6 +81,11 @@ class Result:
     def ok(self, since, until):
         """Successful requests among those due from second `since` to `until`, per second."""
         return sum(self.outcome(second, "ok") for second in range(since, until)) / (until - since)
+
+    @property
+    def goodput(self):
+        """Successful requests per second of the whole run."""
+        return self.summary["outcomes"].get("ok", 0) / (self.found["lasted_us"] / 1e6)
 
     def outcome(self, second, name):
         return self.seconds.get(second, {}).get("outcomes", {}).get(name, 0)
