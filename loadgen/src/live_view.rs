@@ -71,3 +71,10 @@ impl LiveView {
         progress.second.is_multiple_of(every) || progress.second == progress.of
     }
 }
+
+/// What stands on a terminal after so many seconds of a run that found `result`.
+#[cfg(test)]
+pub(crate) fn picture_after(result: &crate::result::RunResult, seconds: u64) -> String {
+    let picture = tests::watched(result, seconds);
+    format!("{}\n\n{}", picture.block(usize::from(COLUMNS), Colours::Plain).join("\n"), picture.line())
+}

@@ -5,8 +5,7 @@ use crate::result::RunResult;
 
 #[test]
 fn the_block_shows_the_last_second_and_all_so_far() {
-    let (result, mut picture) = watched(fixture::calm(), 10);
-    picture.add(&progress(&result, 10));
+    let picture = watched(&fixture::calm(), 10);
     let block = picture.block(80, Colours::Plain).join("\n");
 
     assert!(block.starts_with("10s / 30s   reads, writes → http://"), "{block}");
@@ -34,7 +33,8 @@ fn no_line_is_wider_than_the_terminal_however_long_the_names() {
 
 #[test]
 fn colours_mark_what_is_wrong_and_nothing_else() {
-    let (result, picture) = watched(fixture::eventful(), 45);
+    let result = fixture::eventful();
+    let picture = watched(&result, 45);
     let coloured = picture.block(80, Colours::Ansi);
     let plain = picture.block(80, Colours::Plain);
 
@@ -47,7 +47,7 @@ fn colours_mark_what_is_wrong_and_nothing_else() {
 
 #[test]
 fn the_sparkline_rises_at_the_stall() {
-    let (_, picture) = watched(fixture::eventful(), 30);
+    let picture = watched(&fixture::eventful(), 30);
     let block = picture.block(100, Colours::Plain);
     let spark = block.iter().find(|line| line.starts_with("p99 over")).unwrap();
     assert_eq!(spark.matches('█').count(), 1, "{spark}");
@@ -56,7 +56,7 @@ fn the_sparkline_rises_at_the_stall() {
 
 #[test]
 fn a_log_gets_one_line_with_units() {
-    let (_, picture) = watched(fixture::calm(), 3);
+    let picture = watched(&fixture::calm(), 3);
     let line = picture.line();
     assert!(line.starts_with("   3/30 s  offered "), "{line}");
     for figure in ["ok ", "throttled 0/s", "errors 0/s", "p99 ", "own CPU "] {
@@ -67,17 +67,17 @@ fn a_log_gets_one_line_with_units() {
 
 #[test]
 fn a_second_without_an_answer_has_dashes_not_zeros() {
-    let (_, picture) = watched(fixture::nothing_answered(), 2);
+    let picture = watched(&fixture::nothing_answered(), 2);
     assert!(picture.line().contains("p99 –"), "{}", picture.line());
 }
 
 /// After so many seconds of a run.
-fn watched(result: RunResult, seconds: u64) -> (RunResult, Picture) {
+pub(super) fn watched(result: &RunResult, seconds: u64) -> Picture {
     let mut picture = Picture::new(&result.spec);
     for second in 1..=seconds {
-        picture.add(&progress(&result, second));
+        picture.add(&progress(result, second));
     }
-    (result, picture)
+    picture
 }
 
 fn progress(result: &RunResult, second: u64) -> Progress {

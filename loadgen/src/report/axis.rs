@@ -63,7 +63,7 @@ impl Quantity {
             Self::PerSecond => short(value, &[(1e6, " M"), (1e4, "0 k"), (1.0, "")]),
             Self::Percent => format!("{value} %"),
             Self::Elapsed => clock(value),
-            Self::Percentile => percentile(value),
+            Self::Percentile => format!("p{}", percentile(value).trim_end_matches(" %")),
         }
     }
 }
@@ -113,9 +113,9 @@ impl Axis {
         Self { quantity: Quantity::Time, scale: Scale::Log, from, to, ticks: marked }
     }
 
-    /// Percentiles from 0 to the one that `count` values have.
+    /// Percentiles from 0 to so many nines.
     pub(super) fn percentiles(most: f64) -> Self {
-        let to = most.max(2.0).ceil();
+        let to = most.max(2.0);
         let ticks = ticks(1.0, to);
         Self { quantity: Quantity::Percentile, scale: Scale::Linear, from: 0.0, to, ticks }
     }
@@ -224,9 +224,9 @@ mod tests {
         let marks: Vec<_> = axis.marks().collect();
         assert_eq!(
             marks.iter().map(|(_, label)| label.as_str()).collect::<Vec<_>>(),
-            ["0 %", "90 %", "99 %", "99.9 %", "99.99 %"]
+            ["p0", "p90", "p99", "p99.9"]
         );
-        assert!((marks[2].0 - 0.5).abs() < 1e-9);
+        assert!((marks[2].0 - 2.0 * marks[1].0).abs() < 1e-9);
     }
 
     #[test]

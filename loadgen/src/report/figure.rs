@@ -78,7 +78,8 @@ pub fn span(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let told = match millis {
         0 => duration,
-        1..10_000 => Duration::from_millis(millis),
+        1..1000 => Duration::from_millis(millis),
+        1000..10_000 => Duration::from_millis((millis + 50) / 100 * 100),
         _ => Duration::from_secs((millis + 500) / 1000),
     };
     humantime::format_duration(told).to_string()
@@ -186,6 +187,6 @@ mod tests {
         assert_eq!(date(u64::MAX), "9999-12-31 23:59:59 UTC");
         assert_eq!(span(Duration::from_millis(90_000)), "1m 30s");
         assert_eq!(span(Duration::from_micros(30_004_217)), "30s");
-        assert_eq!(span(Duration::from_micros(1_204_217)), "1s 204ms");
+        assert_eq!(span(Duration::from_micros(1_204_217)), "1s 200ms");
     }
 }

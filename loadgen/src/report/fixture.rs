@@ -37,8 +37,8 @@ impl Default for Story {
         Self {
             seconds: 30,
             streams: vec![
-                ("reads", "orders".to_owned(), "GetItem", 1800),
-                ("writes", "orders".to_owned(), "PutItem", 200),
+                ("reads", "orders".to_owned(), "GetItem", 360),
+                ("writes", "orders".to_owned(), "PutItem", 40),
             ],
             stall_at: None,
             throttled_from: None,
@@ -58,9 +58,9 @@ pub(crate) fn eventful() -> RunResult {
     let mut result = Story {
         seconds: 60,
         streams: vec![
-            ("reads", "orders".to_owned(), "GetItem", 2500),
-            ("writes", "orders".to_owned(), "PutItem", 400),
-            ("reports", "users".to_owned(), "Query", 60),
+            ("reads", "orders".to_owned(), "GetItem", 500),
+            ("writes", "orders".to_owned(), "PutItem", 80),
+            ("reports", "users".to_owned(), "Query", 20),
         ],
         stall_at: Some(22),
         throttled_from: Some(38),
@@ -95,16 +95,29 @@ pub(crate) fn invalid() -> RunResult {
     result.validity = Validity {
         valid: false,
         reasons: vec![
-            "1,290 of 60,000 requests (2.15 %) were sent over 1 ms after their intended time though a connection \
+            "258 of 12,300 requests (2.1 %) were sent over 1 ms after their intended time though a connection \
              was free; at most 0.1 % may be"
                 .to_owned(),
             "a sending thread used 97 % of its core in second 12; at most 80 % leaves room".to_owned(),
         ],
-        late_sends: 1290,
+        late_sends: 258,
         busiest_thread: 0.97,
         own_cpu_us_per_attempt: 31.0,
         not_sent: 0,
     };
+    result
+}
+
+/// A run with more streams, errors, reasons and warnings than a summary has lines.
+pub(crate) fn much_to_say() -> RunResult {
+    let streams =
+        ["a", "b", "c", "d", "e", "f", "g", "h"].map(|name| (name, format!("table-{name}"), "GetItem", 20));
+    let mut result = Story { seconds: 3, streams: streams.to_vec(), ..Story::default() }.result();
+    let many = |what: &str| (0..9).map(|number| format!("{what} {number}")).collect::<Vec<_>>();
+    result.warnings = many("warning");
+    result.validity.valid = false;
+    result.validity.reasons = many("reason");
+    result.total.errors = many("Error").into_iter().map(|error| (error, 7)).collect();
     result
 }
 
@@ -252,7 +265,7 @@ impl Story {
             for (_, table, operation, rate) in &self.streams {
                 let short = self.throttled_from.is_some_and(|from| at >= from);
                 let admitted = rate * 1000 * rng.random_range(90..110) / 100;
-                let refused = if short { rate * 140 } else { 0 };
+                let refused = if short { rate * 150 } else { 0 };
                 let causes = [("quota".to_owned(), refused * 3 / 4), ("share".to_owned(), refused / 4)];
                 samples.push(QuotaSample {
                     at_us: at * 1_000_000,

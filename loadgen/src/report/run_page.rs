@@ -6,10 +6,10 @@ use askama::Template;
 
 use super::page::page;
 use super::verdict::Verdict;
-use super::{figure, run_plots, run_tables};
+use super::{figure, repeat, run_plots, run_tables};
 use crate::objective::Finding;
 use crate::result::RunResult;
-use crate::spec::{Pacing, Protocol, RunSpec};
+use crate::spec::{Pacing, Protocol};
 
 /// A figure that stands out.
 struct Tile {
@@ -53,13 +53,6 @@ pub fn html_judged(result: &RunResult, findings: &[Finding]) -> String {
     page(&heading, &facts(result), &section(result, findings, ""))
 }
 
-/// What one types to run it again.
-#[must_use]
-pub fn repeat_command(spec: &RunSpec) -> String {
-    let endpoints = spec.endpoints.iter().map(|endpoint| format!(" --endpoint {endpoint}"));
-    format!("weir load run --spec run.toml{}", endpoints.collect::<String>())
-}
-
 /// What a run is about, in a line.
 pub(super) fn facts(result: &RunResult) -> Vec<(&'static str, String)> {
     let spec = &result.spec;
@@ -91,6 +84,7 @@ pub(super) fn section(result: &RunResult, findings: &[Finding], prefix: &str) ->
         tables.into_iter().filter(|table| !table.is_empty()).map(|table| table.html()).collect::<Vec<_>>()
     };
     let total = &result.total;
+    let (command, wants_file) = repeat::command(&result.spec, findings);
     let template = RunTemplate {
         prefix,
         verdict: Verdict::of(result, findings).html(),
@@ -121,8 +115,13 @@ pub(super) fn section(result: &RunResult, findings: &[Finding], prefix: &str) ->
             run_tables::capacity(result),
         ]),
         own: present(vec![run_tables::validity(result), run_tables::processes(result)]),
-        repeat_note: "Save the spec below as run.toml. The same seed sends the same requests at the same times.",
-        command: repeat_command(&result.spec),
+        repeat_note: match wants_file {
+            true => {
+                "Save the spec below as run.toml. The same seed sends the same requests at the same times."
+            }
+            false => "The same seed sends the same requests at the same times.",
+        },
+        command,
         spec: toml::to_string_pretty(&result.spec)
             .unwrap_or_else(|error| format!("# this spec cannot be written as TOML: {error}")),
     };

@@ -11,6 +11,7 @@ fn each() -> Vec<(&'static str, RunResult)> {
         ("eventful", fixture::eventful()),
         ("invalid", fixture::invalid()),
         ("nothing answered", fixture::nothing_answered()),
+        ("much to say", fixture::much_to_say()),
         ("nothing due", Story { streams: vec![], ..Story::default() }.result()),
         ("no time", Story { seconds: 0, ..Story::default() }.result()),
     ]
@@ -245,6 +246,9 @@ fn pages_to_look_at_are_written_where_the_environment_says() {
         write(&format!("{}.html", story.replace(' ', "-")), html(&result));
         write(&format!("{}.txt", story.replace(' ', "-")), text(&result));
     }
+    let mut view = crate::live_view::picture_after(&result, 45);
+    view.push('\n');
+    write("live.txt", view);
     write("many.html", html_many("Two runs", &[("before", &fixture::calm()), ("after", &result)]));
     use crate::compare::{Comparison, Measured, Metric};
     let run = |p99: f64| {

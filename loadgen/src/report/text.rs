@@ -9,10 +9,12 @@ use crate::objective::Finding;
 use crate::result::{Latency, RunResult};
 use crate::spec::Pacing;
 
-/// Streams that get a line of their own.
+/// Lines in all.
+const MOST_LINES: usize = 25;
+/// Streams that get a line of their own, if there is room.
 const MOST_STREAMS: usize = 5;
-/// Lines of reasons, warnings and errors, each.
-const MOST_REMARKS: usize = 3;
+/// Reasons, findings, errors and warnings that get a line, each, if there is room.
+const MOST_REMARKS: usize = 4;
 
 /// The summary of a run, without thresholds.
 #[must_use]
@@ -24,26 +26,26 @@ pub fn text(result: &RunResult) -> String {
 #[must_use]
 pub fn text_judged(result: &RunResult, findings: &[Finding]) -> String {
     let verdict = Verdict::of(result, findings);
+    let (figures, latencies) = (figures(result), latencies(result));
+    // Two blank lines between the three parts that are always there.
+    let mut room = MOST_LINES - figures.len() - latencies.len() - 2 - 1;
     let mut lines = vec![verdict.headline.clone()];
-    lines.extend(remarks("  because  ", &verdict.reasons));
     if !result.validity.valid {
+        room -= 1;
+        lines.extend(remarks("  because  ", &verdict.reasons, &mut room));
         lines.push(format!("  so       {}", next_step(result)));
     }
     // What did not hold first.
     let (held, missed): (Vec<_>, Vec<_>) = findings.iter().partition(|finding| finding.held);
     let told: Vec<_> = missed.into_iter().chain(held).map(ToString::to_string).collect();
-    lines.extend(remarks("  ", &told));
+    lines.extend(remarks("  ", &told, &mut room));
     lines.push(String::new());
-    lines.extend(figures(result));
+    lines.extend(figures);
     lines.push(String::new());
-    lines.extend(latencies(result));
-    if result.streams.len() > 1 {
-        lines.push(String::new());
-        lines.extend(streams(result));
-    }
-    let errors: Vec<_> = errors(result);
-    lines.extend(remarks("failed     ", &errors));
-    lines.extend(remarks("note       ", &result.warnings));
+    lines.extend(latencies);
+    lines.extend(streams(result, &mut room));
+    lines.extend(remarks("failed     ", &errors(result), &mut room));
+    lines.extend(remarks("note       ", &result.warnings, &mut room));
     let mut text = String::new();
     for line in lines {
         _ = writeln!(text, "{}", line.trim_end());
@@ -67,13 +69,16 @@ fn next_step(result: &RunResult) -> &'static str {
 /// Share of a core from which on a sending thread is what is short.
 const BUSY: f64 = 0.8;
 
-/// At most so many, and how many more there are.
-fn remarks(prefix: &str, remarks: &[String]) -> Vec<String> {
-    let mut lines: Vec<_> =
-        remarks.iter().take(MOST_REMARKS).map(|remark| format!("{prefix}{remark}")).collect();
-    if let Some(more @ 1..) = remarks.len().checked_sub(MOST_REMARKS) {
-        lines.push(format!("{}and {more} more", " ".repeat(prefix.chars().count())));
+/// As many as fit into the room that is left, and how many more there are.
+fn remarks(prefix: &str, remarks: &[String], room: &mut usize) -> Vec<String> {
+    let most = MOST_REMARKS.min(*room);
+    // The line that counts the rest needs room, too.
+    let shown = if remarks.len() > most { most.saturating_sub(1) } else { remarks.len() };
+    let mut lines: Vec<_> = remarks.iter().take(shown).map(|remark| format!("{prefix}{remark}")).collect();
+    if remarks.len() > shown && most > 0 {
+        lines.push(format!("{prefix}and {} more", remarks.len() - shown));
     }
+    *room -= lines.len();
     lines
 }
 
@@ -157,21 +162,28 @@ fn latencies(result: &RunResult) -> Vec<String> {
     lines
 }
 
-fn streams(result: &RunResult) -> Vec<String> {
+/// A blank line and a line for each, if there are several and there is room for two at least.
+fn streams(result: &RunResult, room: &mut usize) -> Vec<String> {
     const NARROWEST: usize = 10;
     const WIDEST: usize = 24;
-    let shown = || result.streams.iter().take(MOST_STREAMS);
+    if result.streams.len() < 2 || *room < 3 {
+        return Vec::new();
+    }
+    let most = MOST_STREAMS.min(*room - 1);
+    let count = if result.streams.len() > most { most - 1 } else { result.streams.len() };
+    let shown = || result.streams.iter().take(count);
     let widest = shown().map(|stream| stream.name.chars().count()).max().unwrap_or(0);
     let width = widest.clamp(NARROWEST, WIDEST);
-    let mut lines = Vec::new();
+    let mut lines = vec![String::new()];
     for (index, stream) in shown().enumerate() {
         let name: String = stream.name.chars().take(width).collect();
         let rate = format!("{}/s", figure::number(result.successes_per_second(Some(index))));
         lines.push(format!("{}  {rate:>10}", times(&name, width, &stream.summary.latency)));
     }
-    if let Some(more @ 1..) = result.streams.len().checked_sub(MOST_STREAMS) {
-        lines.push(format!("and {more} more streams"));
+    if result.streams.len() > count {
+        lines.push(format!("and {} more streams", result.streams.len() - count));
     }
+    *room -= lines.len();
     lines
 }
 
