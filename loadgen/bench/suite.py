@@ -62,7 +62,7 @@ def parse(arguments):
                         help="goals or modules, separated by commas, as --list shows them (default: all)")
     parser.add_argument("--quick", action="store_true",
                         help="fewer and shorter rounds: to see that everything runs, not for figures to keep")
-    parser.add_argument("--rounds", type=int, help="interleaved rounds of each comparison (5; quick: 2)")
+    parser.add_argument("--rounds", type=int, help="interleaved rounds of each comparison (4; quick: 2)")
     parser.add_argument("--list", action="store_true", help="show the goals and where they are measured, and end")
     parser.add_argument("--report", action="store_true", help="write the report from the last figures, and end")
     return parser.parse_args(arguments)
@@ -92,7 +92,7 @@ def measure(options, chosen, kept):
         print(f"\n{module.TITLE} (goals {', '.join(module.GOALS)})", flush=True)
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
-        settings = findings.Settings(options.rounds or (2 if options.quick else 5), options.quick, scratch)
+        settings = findings.Settings(options.rounds or (2 if options.quick else 4), options.quick, scratch)
         try:
             section = module.measure(settings)
         except (NotInstalled, LoadFailed, processes.DidNotStart) as error:

@@ -13,45 +13,59 @@ from metadata.svg_plot import Panel, drawn
 NAME, GOALS = "overload", ["9a", "9b", "9c"]
 TITLE = "Overload"
 INTRO = """Open loops with Poisson arrivals (`weir load`) over a fixed number of HTTP/1.1 connections from CPU 1; an attempt
-that is not answered within a second counts as failed. Goodput: successful requests per second of the overload. Peak: the most
-that was seen, in a closed loop over as many connections or under an overload. A second load, small and on connections of its own, runs before, during and after: recovery is the
+that is not answered within a second counts as failed. Goodput: successful answers per second by the proxy's counter, while
+the overload lasts. Peak: the most that was seen, in a closed loop over as many connections or under an overload. A second load, small and on connections of its own, runs before, during and after: recovery is the
 time from the overload's end until, for good, a second of it is as it was before (99 % successful, p99 at most twice)."""
 CONNECTIONS = 256
 TIMEOUT_S = 1.0
 BASE_CONNECTIONS = 16
-# Seconds of the phases.
-BEFORE, AFTER = 6, 8
+# Seconds of the phases. `weir load` sends what waits for a connection for DRAINS seconds more.
+BEFORE, LENGTH, DRAINS, AFTER = 5, 6, 5, 6
 
 
 class Phases:
     """A small load throughout, and an overload in the middle."""
 
     def __init__(self, settings):
-        self.length = settings.seconds(8, 5)
-        self.before, self.after = settings.seconds(BEFORE, 4), settings.seconds(AFTER, 6)
-        self.end = self.before + self.length + self.after
+        self.before, self.length = settings.seconds(BEFORE, 4), settings.seconds(LENGTH, 4)
+        self.end = self.before + self.length + DRAINS + AFTER
         # Seconds that are under overload as a whole, although processes take their time to start.
         self.over = (self.before + 1, self.before + self.length)
 
     def run(self, target, base, over):
-        """The small load's result, the overload's, and the proxy's goodput by time."""
         goodput = Goodput(target.admin)
         small = Run(target.address, self.end, connections=BASE_CONNECTIONS, timeout=TIMEOUT_S, **base)
         time.sleep(self.before)
         large = Run(target.address, self.length, timeout=TIMEOUT_S, warm_up=0, **{"connections": CONNECTIONS, **over})
-        return small.result(), large.result(), goodput.stop()
+        large_result = large.result()
+        ended = time.monotonic() - goodput.began
+        return Experiment(self, small.result(), large_result, goodput.stop(), ended)
 
-    def recovery(self, small):
+
+class Experiment:
+    """One such run: both loads' results, the proxy's goodput by time, and when the overload was over."""
+
+    def __init__(self, phases, small, large, series, ended):
+        self.phases, self.small, self.large, self.series, self.ended = phases, small, large, series, ended
+
+    @property
+    def goodput(self):
+        """While the overload was whole, requests per second."""
+        since, until = self.phases.over
+        return statistics.mean(rate for second, rate in self.series if since + 0.5 <= second <= until)
+
+    @property
+    def recovery(self):
         """Seconds from the overload's end; none: not within the run."""
-        calm = statistics.median(small.p99(second) or 0 for second in range(1, self.before))
+        small = self.small
+        calm = statistics.median(small.p99(second) or 0 for second in range(1, self.phases.before))
         good = lambda second: (small.ok(second, second + 1) >= 0.99 * small.offered(second, second + 1)
                                and (small.p99(second) or 1e9) <= 2 * calm)
-        # The overload begins and ends within a second of these, since processes take time to start.
-        ended = self.before + self.length + 1
-        for second in range(ended, self.end):
-            if all(good(later) for later in range(second, self.end)):
-                return second - ended
-        return None
+        # The small load's seconds began after its process had: what they say is from up to a second later.
+        first = int(self.ended)
+        seconds = [second for second in range(first, self.phases.end)
+                   if all(good(later) for later in range(second, self.phases.end))]
+        return seconds[0] - first if seconds else None
 
 
 def measure(settings):
@@ -77,20 +91,18 @@ def quota(section, settings, phases):
                  for number in range(settings.seconds(3, 1))]
     finally:
         fleet.stop()
-    shares, ratios, recovered = [], [], []
-    for small, _, _ in pairs:
-        shares.append(small.ok(*phases.over) / small.offered(*phases.over) * 100)
-        ratios.append(p99_of(small, *phases.over) / p99_of(small, 1, phases.before))
-        recovered.append(phases.recovery(small))
+    others = [pair.small for pair in pairs]
+    shares = [small.ok(*phases.over) / small.offered(*phases.over) * 100 for small in others]
+    ratios = [p99_of(small, *phases.over) / p99_of(small, 1, phases.before) for small in others]
     section.find("9a", "other tables' goodput while a table is offered 10 × its quota", min(shares),
                  f"{min(shares):.2f} % at least", must=99, aim=99.9, at_least=True, unit=" %")
     section.find("9a", "their p99 then ÷ before", statistics.median(ratios),
                  f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})", must=1.2, aim=1.05)
-    find_recovery(section, "9a", recovered)
-    small, large, goodput = pairs[0]
-    section.notes.append(f"9a: {large.offered(1, phases.length):.0f}/s offered to a quota of 200 WCU, {large.goodput:.0f}/s "
+    find_recovery(section, "9a", pairs)
+    large = pairs[0].large
+    section.notes.append(f"9a: {large.offered(1, phases.length):.0f}/s offered to a quota of 200 WCU, {large.ok(1, phases.length):.0f}/s "
                          "admitted, with what the new table had banked.")
-    plot(section, "overload-quota.svg", "A table at 10 × its quota, beside others", phases, small, goodput)
+    plot(section, "overload-quota.svg", "A table at 10 × its quota, beside others", pairs[0])
 
 
 def p99_of(small, since, until):
@@ -98,7 +110,8 @@ def p99_of(small, since, until):
     return statistics.median(small.p99(second) or 1e9 for second in range(since, until))
 
 
-def find_recovery(section, goal, recovered):
+def find_recovery(section, goal, experiments):
+    recovered = [one.recovery for one in experiments]
     worst = None if None in recovered else max(recovered)
     section.find(goal, "seconds to recover", 1e9 if worst is None else float(worst),
                  "not within the run" if worst is None else f"{worst} s", must=5, aim=1, unit=" s")
@@ -125,7 +138,7 @@ def overload(section, settings, phases, goal, target, what, mix, bounds, process
     """Peak in a closed loop, then multiples of it in an open one."""
     peaks = [Run(target.address, settings.seconds(4, 2), mix=mix, connections=CONNECTIONS, processes=processes).result()
              for _ in range(2)]
-    capacity = max(result.goodput for result in peaks)
+    capacity = max(result.rate for result in peaks)
     used = max(sum(row["cpu_us"] for row in result.found["processes"]) / result.found["lasted_us"] for result in peaks)
     section.notes.append(f"{goal}: {capacity:.0f}/s over {CONNECTIONS} connections in a closed loop, with {what} used to "
                          f"{used:.0%}: this is the capacity that the overloads are multiples of.")
@@ -135,16 +148,15 @@ def overload(section, settings, phases, goal, target, what, mix, bounds, process
         base = {"rate": max(20, capacity * 0.05), "mix": mix}
         results[factor] = phases.run(target, base, {"rate": capacity * factor, "mix": mix})
     progress("")
-    goodput = {factor: large.goodput + small.ok(*phases.over) for factor, (small, large, _) in results.items()}
-    peak = max(capacity, *goodput.values())
+    peak = max(capacity, *(one.goodput for one in results.values()))
     for factor, (must, aim) in bounds.items():
-        small, large, series = results[factor]
-        section.find(goal, f"goodput at {factor} × capacity ÷ peak, {what} short", goodput[factor] / peak,
-                     f"{goodput[factor] / peak:.3f} ({goodput[factor]:.0f} ÷ {peak:.0f}/s)", must=must, aim=aim,
-                     at_least=True)
-        section.raw[f"{goal} {factor}"] = {"peak": peak, "over": large.reasons, "base": small.reasons, "series": series}
-        plot(section, f"overload-{goal}-{factor}.svg", f"{factor} × capacity, {what} short", phases, small, series, peak)
-    find_recovery(section, goal, [phases.recovery(small) for small, _, _ in results.values()])
+        one = results[factor]
+        section.find(goal, f"goodput at {factor} × capacity ÷ peak, {what} short", one.goodput / peak,
+                     f"{one.goodput / peak:.3f} ({one.goodput:.0f} ÷ {peak:.0f}/s)", must=must, aim=aim, at_least=True)
+        section.raw[f"{goal} {factor}"] = {"peak": peak, "over": one.large.reasons, "base": one.small.reasons,
+                                           "series": one.series, "ended": one.ended}
+        plot(section, f"overload-{goal}-{factor}.svg", f"{factor} × capacity, {what} short", one, peak)
+    find_recovery(section, goal, list(results.values()))
 
 
 # ── c: storage ──────────────────────────────────────────────────────────────────────────────────
@@ -163,12 +175,12 @@ def storage(section, settings, phases):
         fleet.stop()
 
 
-def plot(section, file, title, phases, small, series, peak=None):
-    goodput = Panel("goodput, all loads together, requests/s").line("goodput", series)
+def plot(section, file, title, one, peak=None):
+    goodput = Panel("goodput, all loads together, requests/s").line("goodput", one.series)
     if peak:
         goodput.level("peak", peak)
     latency = Panel("p99 of the small load, ms")
-    latency.line("p99", [(second + 0.5, small.p99(second)) for second in range(phases.end)])
+    latency.line("p99", [(second + 0.5, one.small.p99(second)) for second in range(one.phases.end)])
     section.svg[file] = drawn(title, [goodput, latency],
-                              [(phases.before, "overload"), (phases.before + phases.length, "over")])
+                              [(one.phases.before, "overload"), (round(one.ended, 1), "over")])
     section.plots.append((file, title))

@@ -64,7 +64,8 @@ def dynoxide_binary():
     """crates.io's `dynoxide-rs`."""
     path = Path(os.environ.get("DYNOXIDE_BIN") or PEERS / "bin" / "dynoxide")
     if not path.exists():
-        _run("cargo", "install", "--quiet", "dynoxide-rs", "--version", DYNOXIDE, "--root", PEERS)
+        _run("cargo", "install", "--quiet", "--locked", "dynoxide-rs", "--version", DYNOXIDE, "--root", PEERS,
+             "--no-default-features", "--features", "native-sqlite,http-server,cli")
     return path
 
 

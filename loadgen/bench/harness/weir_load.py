@@ -83,8 +83,8 @@ class Result:
         return sum(self.outcome(second, "ok") for second in range(since, until)) / (until - since)
 
     @property
-    def goodput(self):
-        """Successful requests per second of the whole run."""
+    def rate(self):
+        """Successful requests per second of the whole run, as a closed loop makes them."""
         return self.summary["outcomes"].get("ok", 0) / (self.found["lasted_us"] / 1e6)
 
     def outcome(self, second, name):
