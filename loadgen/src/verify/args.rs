@@ -7,6 +7,7 @@ use clap::Args;
 
 /// What is called, for how long, and what is written.
 #[derive(Debug, Clone, Args)]
+#[group(skip)]
 pub struct VerifyArgs {
     /// Table; its only key must be a string `pk`. It is created if it is missing. Keys of earlier runs stay and are
     /// not used again.
