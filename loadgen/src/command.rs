@@ -150,3 +150,62 @@ pub async fn run(args: LoadArgs, fleets: &impl Fleets, stop: CancellationToken) 
         LoadCommand::Report(args) => report_files::run(&args),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    #[command(name = "weir load")]
+    struct Line {
+        #[command(flatten)]
+        load: LoadArgs,
+    }
+
+    fn parsed(line: &str) -> Result<LoadCommand, String> {
+        let words = std::iter::once("weir load").chain(line.split(' '));
+        Line::try_parse_from(words).map(|line| line.load.command).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn no_command_names_a_flag_twice() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn the_command_lines_of_the_documentation_are_understood() {
+        for line in [
+            "run --endpoint http://127.0.0.1:8000 --rate 500/s",
+            "run --dir weir-cluster --rate ramp:100/s..2000/s --duration 2m --html report.html",
+            "run --endpoint http://a:1 --closed --connections 1",
+            "run --endpoint http://a:1 --scenario shop.toml --json shop.json --hdr shop.hdr",
+            "ycsb B --endpoint http://a:1 --rate 500/s --duration 5s --json FILE --html FILE",
+            "search --endpoint http://a:1 --objective p99<10ms --objective throttled<1% --resolution 2%",
+            "compare --a http://a:1 --b http://b:1 --ycsb B --rate 300/s",
+            "compare --a a1.json,a2.json --b b1.json,b2.json",
+            "compare --a http://a:1 --rate 200/s --self-check 100",
+            "replay bursts.jsonl --endpoint http://a:1 --speed 2x",
+            "canary --endpoint zone-a=http://a:1 --endpoint zone-b=http://b:1 --json canary.jsonl",
+            "verify --dir weir-cluster",
+            "report node1.hdr node2.hdr --hdr all.hdr",
+        ] {
+            assert!(parsed(line).is_ok(), "{line}: {}", parsed(line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn what_excludes_each_other_is_refused() {
+        for line in [
+            "run --rate 1/s --closed",
+            "run --rate 1/s --scenario a.toml --table orders",
+            "compare --a http://a:1 --rate 1/s",
+            "compare --a http://a:1 --b http://b:1 --self-check 3",
+            "search --endpoint http://a:1",
+            "ycsb G",
+        ] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+}

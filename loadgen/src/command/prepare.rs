@@ -1,6 +1,6 @@
 //! Creates and fills tables before a run, and says what it does.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -196,15 +196,17 @@ impl Preparation<'_> {
                 _ = shown.tick() => self.show(&work, requests),
             }
         }
-        self.show(&work, requests);
-        if !self.how.quiet {
-            eprintln!();
-        }
+        self.how.say(&format!("{}table {}: ready", if self.renews() { "\r\x1b[K" } else { "" }, self.wanted.table));
         Ok(())
     }
 
+    /// Whether a line that renews itself can be seen.
+    fn renews(&self) -> bool {
+        !self.how.quiet && std::io::stderr().is_terminal()
+    }
+
     fn show(&self, work: &Work, requests: u64) {
-        if self.how.quiet {
+        if !self.renews() {
             return;
         }
         let keys = u128::from(self.wanted.keys.keys);

@@ -32,7 +32,7 @@ pub struct ReplayArgs {
     /// `at_us`, `time` or `timestamp`, and maybe `table` and `operation`; or a list of times, one per line (seconds,
     /// Unix times, or RFC 3339).
     #[arg(value_name = "FILE")]
-    trace: PathBuf,
+    file: PathBuf,
     /// How fast: 2x sends in half the time.
     #[arg(long, value_name = "FACTOR", default_value = "1x", value_parser = speed)]
     speed: f64,
@@ -57,9 +57,9 @@ pub(super) async fn run(args: ReplayArgs, fleets: &impl Fleets, stop: &Cancellat
     if args.traffic.scenario.is_some() {
         return Err(Failure::Usage("a trace says what is sent: leave --scenario out".into()));
     }
-    let text = std::fs::read_to_string(&args.trace)
-        .map_err(|error| Failure::Usage(format!("cannot read the trace {}: {error}", args.trace.display())))?;
-    let trace = Trace::read(&text).map_err(|error| Failure::Usage(format!("{}: {error}", args.trace.display())))?;
+    let text = std::fs::read_to_string(&args.file)
+        .map_err(|error| Failure::Usage(format!("cannot read the trace {}: {error}", args.file.display())))?;
+    let trace = Trace::read(&text).map_err(|error| Failure::Usage(format!("{}: {error}", args.file.display())))?;
     let trace = trace.at_speed(args.speed);
     let session = Session::open(&args.target, fleets).await?;
     let duration = DurationArgs { duration: Some(trace.end() + AFTER_THE_LAST), warm_up: Some(Duration::ZERO) };
