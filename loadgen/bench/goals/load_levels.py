@@ -11,10 +11,10 @@ from metadata.svg_plot import Panel, drawn
 
 NAME, GOALS = "load_levels", ["8"]
 TITLE = "Latency from 10 % to 80 % of capacity"
-INTRO = """`weir cluster` (three synced replicas), all of it on CPU 0; an open loop with Poisson arrivals from CPU 1, 95 %
-strongly consistent reads and 5 % writes; latency counts from the time that a request was due. Capacity is the highest
-rate with p99 below 50 ms and no failure. Levels in shuffled order, in each of the rounds; a level's figure is the median of
-its rounds."""
+INTRO = """`weir cluster` (three synced replicas), all of it on CPU 0; an open loop with Poisson arrivals from CPU 1,
+95 % strongly consistent reads and 5 % writes; latency counts from the time that a request was due. Capacity is the
+highest rate with p99 below 50 ms and no failure. Levels in shuffled order, in each of the rounds; a level's figure is
+the median of its rounds."""
 LEVELS = [10, 20, 30, 40, 50, 60, 70, 80]
 READS = 0.95
 CONNECTIONS = 64

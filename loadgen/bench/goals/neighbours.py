@@ -62,8 +62,9 @@ def judge(section, load, pairs, length):
     section.find("10", "requests of the well-behaved table that did not succeed", float(refused), str(refused), must=0)
     names = tuple(f"noisy{number}" for number in range(2 * pairs))
     offered = [phase(2 * pair + 1, names) for pair in range(pairs)]
-    section.notes.append(f"The neighbour: quota {QUOTA} WCU, {sum(it.offered for it in offered) / sum(it.seconds for it in offered):.0f}"
-                         f" requests/s offered, {sum(it.ok for it in offered) / sum(it.seconds for it in offered):.0f}/s admitted.")
+    per_second = lambda counts: sum(counts) / sum(window.seconds for window in offered)
+    section.notes.append(f"The neighbour: quota {QUOTA} WCU, {per_second(it.offered for it in offered):.0f} requests/s "
+                         f"offered, {per_second(it.ok for it in offered):.0f}/s admitted.")
     end = 2 * pairs * length
     times = [second / 2 for second in range(int(2 * end))]
     panel = Panel("p99 of the well-behaved table in each half second, ms")

@@ -12,10 +12,11 @@ from metadata.svg_plot import Panel, drawn
 
 NAME, GOALS = "overload", ["9a", "9b", "9c"]
 TITLE = "Overload"
-INTRO = """Open loops with Poisson arrivals (`weir load`) over a fixed number of HTTP/1.1 connections from CPU 1; an attempt
-that is not answered within a second counts as failed. Goodput: successful answers per second by the proxy's counter, while
-the overload lasts. Peak: the most that was seen, in a closed loop over as many connections or under an overload. A second load, small and on connections of its own, runs before, during and after: recovery is the
-time from the overload's end until, for good, a second of it is as it was before (99 % successful, p99 at most twice)."""
+INTRO = """Open loops with Poisson arrivals (`weir load`) over a fixed number of HTTP/1.1 connections from CPU 1; an
+attempt that is not answered within a second counts as failed. Goodput: successful answers per second by the proxy's
+counter, while the overload lasts. Peak: the most that was seen, in a closed loop over as many connections or under an
+overload. A second load, small and on connections of its own, runs before, during and after: recovery is the time from
+the overload's end until, for good, a second of it is as it was before (99 % successful, p99 at most twice)."""
 CONNECTIONS = 256
 TIMEOUT_S = 1.0
 BASE_CONNECTIONS = 16

@@ -109,14 +109,8 @@ class OpenLoad:
 
     def window(self, since, until, names=None):
         """The requests that were due in it; of these streams, or all."""
-        return Window([row for row in self.rows if since <= row.due < until and (names is None or row.stream in names)],
-                      until - since)
-
-    def answered(self, since, until, names=None):
-        """Successful answers that arrived in it, per second: goodput."""
-        count = sum(1 for row in self.rows
-                    if row.outcome == 0 and since <= row.due + row.latency < until and (names is None or row.stream in names))
-        return count / (until - since)
+        wanted = lambda row: since <= row.due < until and (names is None or row.stream in names)
+        return Window([row for row in self.rows if wanted(row)], until - since)
 
     def reasons(self):
         """Why requests did not succeed: how often by reason."""
