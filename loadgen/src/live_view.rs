@@ -52,9 +52,6 @@ impl LiveView {
         _ = std::io::stderr().lock().write_all(text.as_bytes());
     }
 
-    /// Leaves the last block where it is, and the cursor below it. What is printed next stands there.
-    pub fn finish(self) {}
-
     /// The block, in the place of the one before it.
     fn redrawn(&mut self) -> String {
         let (columns, _) = crossterm::terminal::size().unwrap_or((COLUMNS, 0));

@@ -49,7 +49,6 @@ impl Measurement<'_> {
                 }
             });
             let result = result.await;
-            view.map(LiveView::finish);
             result?
         };
         let findings: Vec<_> = self.measure.thresholds.iter().map(|objective| objective.holds(&result)).collect();

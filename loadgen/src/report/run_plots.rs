@@ -108,8 +108,7 @@ fn throughput(timeline: &Timeline, prefix: &str) -> Plot {
 }
 
 fn by_percentile(result: &RunResult, prefix: &str) -> Plot {
-    let histograms =
-        [&result.total.latency, &result.total.service].map(|latency| percentiles::histogram(latency));
+    let histograms = [&result.total.latency, &result.total.service].map(percentiles::histogram);
     let count = histograms.iter().flatten().map(|histogram| histogram.len()).max().unwrap_or(0);
     let places = percentiles::places(count);
     let named =

@@ -168,7 +168,7 @@ fn hdr_files_hold_every_latency_by_stream_and_add_up() {
     let log = std::fs::read_to_string(&one).unwrap();
     assert_eq!(log.lines().filter(|line| line.starts_with("Tag=reads,")).count(), 30, "one per second");
 
-    let alone = merge_hdr(&[one.clone()]).unwrap();
+    let alone = merge_hdr(std::slice::from_ref(&one)).unwrap();
     assert_eq!(alone.by_tag.keys().collect::<Vec<_>>(), ["reads", "writes"]);
     assert_eq!(alone.total().len(), result.total.latency.count);
     assert_eq!(alone.by_tag["reads"].value_at_quantile(0.99), result.streams[0].summary.latency.p99_us);
