@@ -26,7 +26,7 @@ def measure(settings):
     try:
         create_table(fleet.address, "quiet", read=4_000, write=2_000)
         create_table(fleet.address, "noisy", read=QUOTA, write=QUOTA)
-        load = OpenLoad(fleet, [*streams(2 * pairs * length), *neighbour(fleet, stub, pairs, length)])
+        load = OpenLoad(fleet, [*streams(2 * pairs * length), *neighbour(stub, pairs, length, QUOTA * FACTOR)])
     finally:
         fleet.stop()
         stub.stop()
@@ -38,11 +38,11 @@ def streams(until):
     return [Stream("gets", "quiet", GETS, until, operation="get"), Stream("puts", "quiet", PUTS, until)]
 
 
-def neighbour(fleet, stub, pairs, length):
+def neighbour(stub, pairs, length, rate):
     """In odd phases at the stub, in even ones at the fleet."""
     for phase in range(2 * pairs):
         beside = phase % 2 == 1
-        yield Stream(f"{'noisy' if beside else 'idle'}{phase}", "noisy", QUOTA * FACTOR, (phase + 1) * length,
+        yield Stream(f"{'noisy' if beside else 'idle'}{phase}", "noisy", rate, (phase + 1) * length,
                      since=phase * length, connections=16, address=None if beside else stub.address)
 
 
