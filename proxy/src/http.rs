@@ -10,6 +10,7 @@ mod framing_guard;
 mod in_flight;
 mod request_id;
 mod response;
+mod self_wake;
 mod server;
 mod sources;
 

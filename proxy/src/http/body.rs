@@ -8,6 +8,7 @@ use hyper::body::{Body, Incoming};
 use units::Timestamp;
 
 use super::in_flight::Held;
+use super::self_wake;
 
 /// Grace before the minimum rate counts: one lost packet is no attack.
 const RATE_GRACE: Duration = Duration::from_secs(1);
@@ -79,7 +80,12 @@ async fn next_piece(
     if body.is_end_stream() {
         return Ok(None);
     }
-    let frame = match futures_util::FutureExt::now_or_never(body.frame()) {
+    let ready = self_wake::deaf(|| futures_util::FutureExt::now_or_never(body.frame()));
+    if !body.is_end_stream() {
+        // The sender waits to hear that there is room for more, or that the body is wanted at all.
+        self_wake::wake_self().await;
+    }
+    let frame = match ready {
         Some(frame) => frame,
         None => {
             let left = time_left(limits, received, wire::clock::now().since(begun));

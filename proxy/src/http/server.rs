@@ -29,6 +29,7 @@ use super::framing_guard::{GuardedStream, HeadLimits, PhaseDeadlines};
 use super::in_flight::BytesInFlight;
 use super::request_id::{RequestId, RequestIds};
 use super::response::{self, ContentType, HttpResponse};
+use super::self_wake;
 use super::sources::{Place, Sources};
 use super::{Handler, Received};
 use crate::config::HttpConfig;
@@ -297,7 +298,7 @@ where
     let mut connection = pin!(connection);
     tokio::select! {
         biased;
-        served = connection.as_mut() => return served,
+        served = self_wake::listening(connection.as_mut()) => return served,
         () = draining.cancelled() => {}
     }
     connection.as_mut().graceful_shutdown();

@@ -1,8 +1,11 @@
 //! Raw sockets against the real server: what is not well-formed gets 400 and the end of the connection,
 //! and nothing ever hangs.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +20,8 @@ use crate::config::HttpConfig;
 #[derive(Default)]
 struct Echo {
     handled: AtomicUsize,
+    /// Of handlers that wait for somebody's word.
+    polls: AtomicUsize,
 }
 
 impl Handler for Echo {
@@ -26,6 +31,7 @@ impl Handler for Echo {
             b"panic" => panic!("asked to"),
             b"wait" => std::future::pending().await,
             b"slow" => tokio::time::sleep(Duration::from_millis(100)).await,
+            b"told" => self.told().await,
             _ => {}
         }
         let throttled = match &request.body[..] {
@@ -35,6 +41,25 @@ impl Handler for Echo {
         };
         let status = if throttled.is_some() { 400 } else { 200 };
         Answer { status, body: Bytes::from(request.body.len().to_string()), throttled }
+    }
+}
+
+impl Echo {
+    /// Waits for another task, and counts how often it is looked whether that has spoken.
+    async fn told(&self) {
+        let (say, mut said) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            // Whoever has been woken by then has its turn first.
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+            say.send(())
+        });
+        let hear = |context: &mut Context<'_>| {
+            self.polls.fetch_add(1, Ordering::Relaxed);
+            Pin::new(&mut said).poll(context)
+        };
+        poll_fn(hear).await.unwrap();
     }
 }
 
@@ -279,6 +304,28 @@ async fn a_trickled_head_does_not_outlive_its_deadline() {
     assert_eq!(answer, b"");
     drop(reader);
     trickle.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_is_polled_when_it_arrives_and_when_it_can_be_answered() {
+    let server = start(hasty()).await;
+    let answer = server.send(&post("Connection: close\r\n", "told")).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(server.echo.polls.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_body_that_is_waited_for_is_asked_for() {
+    let server = start(hasty()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = post("Expect: 100-continue\r\nConnection: close\r\n", "{}");
+    let (head, body) = request.split_at(request.len() - 2);
+    stream.write_all(head).await.unwrap();
+    let mut asked = [0; 25];
+    stream.read_exact(&mut asked).await.unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(body).await.unwrap();
+    assert!(read_all(&mut stream).await.starts_with("HTTP/1.1 200 "));
 }
 
 #[tokio::test]
