@@ -338,15 +338,13 @@ aws_secret_access_key = inline-secret
     #[test]
     fn a_role_to_assume_is_said_to_be_out_of_reach() {
         let error = find(Some("assumed"), &[]).unwrap_err();
-        assert_eq!(
-            error,
-            CredentialsError::Elsewhere { profile: "assumed".to_owned(), setting: "role_arn" }
-        );
+        assert_eq!(error, CredentialsError::Elsewhere { profile: "assumed".to_owned(), setting: "role_arn" });
     }
 
     #[test]
     fn the_region_is_the_environments_or_the_profiles() {
-        let region = |profile, variables: &[(&str, &str)]| with(variables, |places| find_region(profile, places));
+        let region =
+            |profile, variables: &[(&str, &str)]| with(variables, |places| find_region(profile, places));
         assert_eq!(region(None, &[("AWS_REGION", "eu-north-1")]).as_deref(), Some("eu-north-1"));
         assert_eq!(region(None, &[("AWS_DEFAULT_REGION", "eu-south-1")]).as_deref(), Some("eu-south-1"));
         assert_eq!(region(None, &[]).as_deref(), Some("eu-west-1"));

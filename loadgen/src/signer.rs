@@ -81,7 +81,10 @@ impl Signer {
     pub fn sign(&mut self, target: &str, body: &[u8], now: OffsetDateTime) -> Signature {
         let signed = self.sign_at(target, body, now.unix_timestamp());
         let signature = std::str::from_utf8(&signed.signature).expect("digits are ASCII");
-        Signature { date: signed.date.to_owned(), authorization: format!("{}{signature}", signed.authorization) }
+        Signature {
+            date: signed.date.to_owned(),
+            authorization: format!("{}{signature}", signed.authorization),
+        }
     }
 
     /// The same without allocating, at a time in seconds since 1970.
@@ -110,13 +113,17 @@ impl Signer {
     }
 
     fn of_second(&mut self, unix_seconds: i64) -> OfSecond {
-        let now = OffsetDateTime::from_unix_timestamp(unix_seconds).expect("the clock is before the year 10000");
+        let now =
+            OffsetDateTime::from_unix_timestamp(unix_seconds).expect("the clock is before the year 10000");
         let format = format_description!("[year][month][day]T[hour][minute][second]Z");
         let date = now.format(format).expect("the year has four digits");
         let scope = format!("{}/{}/dynamodb/aws4_request", &date[..8], self.region);
         let headers = signed_headers(&self.credentials);
         let mut canonical = Sha256::new();
-        canonical.update(format!("POST\n/\n\ncontent-type:{CONTENT_TYPE}\nhost:{}\nx-amz-date:{date}\n", self.host));
+        canonical.update(format!(
+            "POST\n/\n\ncontent-type:{CONTENT_TYPE}\nhost:{}\nx-amz-date:{date}\n",
+            self.host
+        ));
         if let Some(token) = self.credentials.session_token() {
             canonical.update(format!("x-amz-security-token:{token}\n"));
         }

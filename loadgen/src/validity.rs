@@ -51,7 +51,14 @@ pub fn judge(conduct: &Conduct) -> Validity {
     reasons.extend(threads.iter().enumerate().filter_map(|(number, seconds)| saturation(number, seconds)));
     let busiest_thread = threads.iter().flatten().copied().fold(0.0, f64::max);
     let own_cpu_us_per_attempt = own_cpu_us as f64 / attempts.max(1) as f64;
-    Validity { valid: reasons.is_empty(), reasons, late_sends, busiest_thread, own_cpu_us_per_attempt, not_sent }
+    Validity {
+        valid: reasons.is_empty(),
+        reasons,
+        late_sends,
+        busiest_thread,
+        own_cpu_us_per_attempt,
+        not_sent,
+    }
 }
 
 fn saturation(number: usize, seconds: &[f64]) -> Option<String> {

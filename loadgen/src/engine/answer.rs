@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn answers_are_told_apart_by_status_and_exception() {
-        let exception = |name: &str| format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{name}","message":"…"}}"#);
+        let exception =
+            |name: &str| format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{name}","message":"…"}}"#);
         for (name, outcome) in [
             ("ProvisionedThroughputExceededException", Outcome::Throttled),
             ("ThrottlingException", Outcome::Throttled),
@@ -113,8 +114,14 @@ mod tests {
             assert_eq!(of(400, &exception(name)), (outcome, name.to_owned()));
         }
         assert_eq!(of(200, "{}"), (Outcome::Ok, String::new()));
-        assert_eq!(of(400, &exception("ConditionalCheckFailedException")), (Outcome::ConditionFailed, String::new()));
-        assert_eq!(of(500, &exception("InternalServerError")), (Outcome::ServerError, "InternalServerError".into()));
+        assert_eq!(
+            of(400, &exception("ConditionalCheckFailedException")),
+            (Outcome::ConditionFailed, String::new())
+        );
+        assert_eq!(
+            of(500, &exception("InternalServerError")),
+            (Outcome::ServerError, "InternalServerError".into())
+        );
         assert_eq!(of(503, &exception("ThrottlingException")).0, Outcome::ServerError);
     }
 

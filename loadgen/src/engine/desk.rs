@@ -43,6 +43,7 @@ pub(super) struct Desk {
     start: Timestamp,
     measured: Timestamp,
     return_capacity: bool,
+    part: usize,
     /// Requests between due and ended.
     open: u64,
     /// Attempts without an answer as yet.
@@ -97,6 +98,7 @@ impl Desk {
             start: Timestamp::default(),
             measured: Timestamp::default(),
             return_capacity: spec.return_capacity,
+            part,
             open: 0,
             in_flight: 0,
             retrying: true,
@@ -220,7 +222,8 @@ impl Desk {
     /// What there is to tell since this was last asked.
     pub(super) fn take_batch(&mut self) -> Batch {
         let batch = std::mem::take(&mut self.batch);
-        Batch { in_flight: self.in_flight, waiting: self.exchange.waiting() as u64, ..batch }
+        let waiting = self.exchange.waiting() as u64;
+        Batch { part: self.part, in_flight: self.in_flight, waiting, ..batch }
     }
 
     /// Stops making requests due.

@@ -74,7 +74,8 @@ impl Distribution {
             return Self::default();
         }
         let bytes = BASE64.decode(text).expect("it was packed here");
-        let mut histogram = Deserializer::new().deserialize(&mut bytes.as_slice()).expect("it was packed here");
+        let mut histogram =
+            Deserializer::new().deserialize(&mut bytes.as_slice()).expect("it was packed here");
         Histogram::auto(&mut histogram, true);
         Self(histogram)
     }

@@ -35,7 +35,8 @@ impl DueTimes {
             Box::new(all.skip(part).step_by(of)) as Box<dyn Iterator<Item = Duration>>
         });
         let mut streams: Vec<_> = times.collect();
-        let next = (0..).zip(&mut streams).filter_map(|(stream, times)| Some(Reverse((times.next()?, stream))));
+        let next =
+            (0..).zip(&mut streams).filter_map(|(stream, times)| Some(Reverse((times.next()?, stream))));
         let next = next.collect();
         Self { streams, next }
     }
@@ -69,7 +70,11 @@ impl DueTimes {
     }
 }
 
-fn of_stream(spec: &RunSpec, recorded: Option<&Recorded>, number: usize) -> impl Iterator<Item = Duration> + use<> {
+fn of_stream(
+    spec: &RunSpec,
+    recorded: Option<&Recorded>,
+    number: usize,
+) -> impl Iterator<Item = Duration> + use<> {
     let stream = &spec.streams[number];
     let warm_up = spec.warm_up;
     let end = stream.to.unwrap_or(spec.duration).min(spec.duration);
@@ -84,7 +89,8 @@ fn of_stream(spec: &RunSpec, recorded: Option<&Recorded>, number: usize) -> impl
         None => stream.arrivals.rate_at(Duration::ZERO, end.saturating_sub(stream.from)),
     };
     let warming = stream.from.is_zero() && rate > 0.0;
-    let before = Arrivals { shape: Shape::Constant(Rate::per_second(rate)), spacing: stream.arrivals.spacing };
+    let before =
+        Arrivals { shape: Shape::Constant(Rate::per_second(rate)), spacing: stream.arrivals.spacing };
     let before = warming.then(|| before.schedule(Duration::ZERO, warm_up, seed ^ OF_WARM_UP));
     let duration = spec.duration;
     before.into_iter().flatten().chain(main.take_while(move |at| *at < duration).map(move |at| warm_up + at))

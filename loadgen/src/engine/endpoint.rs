@@ -73,7 +73,8 @@ impl FromStr for Endpoint {
         if host.is_empty() || !host.is_ascii() {
             return Err(wrong("it names no host"));
         }
-        let port = port.map_or(Ok(usual_port(tls)), |port| port.parse().map_err(|_| wrong("its port is none")))?;
+        let port =
+            port.map_or(Ok(usual_port(tls)), |port| port.parse().map_err(|_| wrong("its port is none")))?;
         Ok(Self { tls, host: host.to_owned(), port })
     }
 }
@@ -93,19 +94,35 @@ mod tests {
         for (text, host, port, authority) in [
             ("http://127.0.0.1:8000", "127.0.0.1", 8000, "127.0.0.1:8000"),
             ("http://proxy.local/", "proxy.local", 80, "proxy.local"),
-            ("https://dynamodb.eu-west-1.amazonaws.com", "dynamodb.eu-west-1.amazonaws.com", 443, "dynamodb.eu-west-1.amazonaws.com"),
+            (
+                "https://dynamodb.eu-west-1.amazonaws.com",
+                "dynamodb.eu-west-1.amazonaws.com",
+                443,
+                "dynamodb.eu-west-1.amazonaws.com",
+            ),
             ("https://a:8443", "a", 8443, "a:8443"),
             ("http://[::1]:8000", "::1", 8000, "[::1]:8000"),
         ] {
             let endpoint: Endpoint = text.parse().unwrap();
-            assert_eq!((endpoint.host(), endpoint.port(), endpoint.authority().as_str()), (host, port, authority));
+            assert_eq!(
+                (endpoint.host(), endpoint.port(), endpoint.authority().as_str()),
+                (host, port, authority)
+            );
             assert_eq!(endpoint.to_string().parse::<Endpoint>().unwrap(), endpoint);
         }
     }
 
     #[test]
     fn what_is_no_endpoint_is_said_with_the_form_expected() {
-        for text in ["127.0.0.1:8000", "ftp://a", "http://", "http://a:b", "http://a/path", "http://u@a", "http://a b"] {
+        for text in [
+            "127.0.0.1:8000",
+            "ftp://a",
+            "http://",
+            "http://a:b",
+            "http://a/path",
+            "http://u@a",
+            "http://a b",
+        ] {
             let error = text.parse::<Endpoint>().unwrap_err().to_string();
             assert!(error.contains(text) && error.contains("http://HOST:PORT"), "{error}");
         }

@@ -49,11 +49,7 @@ pub(super) enum Offered<T> {
 impl<T> Exchange<T> {
     pub(super) fn new(lanes: usize) -> Self {
         let lane = |_| Lane { assigned: None, waker: None, waits: false, connection: Connection::Hopeful };
-        Self {
-            waiting: VecDeque::new(),
-            lanes: (0..lanes).map(lane).collect(),
-            idle: VecDeque::new(),
-        }
+        Self { waiting: VecDeque::new(), lanes: (0..lanes).map(lane).collect(), idle: VecDeque::new() }
     }
 
     /// Whether a request would find a free lane.

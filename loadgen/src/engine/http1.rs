@@ -265,7 +265,8 @@ fn parse_head(input: &[u8]) -> Result<Option<Head>, Fault> {
         } else if is("transfer-encoding") {
             framing = Framing::Chunked;
         } else if is("connection") {
-            keeps = !header.value.eq_ignore_ascii_case(b"close") && (keeps || header.value.eq_ignore_ascii_case(b"keep-alive"));
+            keeps = !header.value.eq_ignore_ascii_case(b"close")
+                && (keeps || header.value.eq_ignore_ascii_case(b"keep-alive"));
         }
     }
     Ok(Some(Head { status, length, framing, keeps }))
@@ -292,8 +293,12 @@ mod tests {
 
     use super::*;
 
-    const SIGNED: Signed<'static> =
-        Signed { date: "20261122T160000Z", token: Some("token"), authorization: "AWS4… Signature=", signature: [b'a'; 64] };
+    const SIGNED: Signed<'static> = Signed {
+        date: "20261122T160000Z",
+        token: Some("token"),
+        authorization: "AWS4… Signature=",
+        signature: [b'a'; 64],
+    };
 
     /// What a server sends, piece by piece, and what the client makes of it: the status, the body, and whether the
     /// connection can be used again.

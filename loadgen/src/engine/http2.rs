@@ -40,7 +40,8 @@ impl Http2 {
             return Err(Fault::NoHttp2);
         }
         let scheme = if matches!(socket, Socket::Tls(_)) { "https" } else { "http" };
-        let uri = format!("{scheme}://{authority}/").parse().map_err(|_| Fault::NoHttp("the host is no name"))?;
+        let uri =
+            format!("{scheme}://{authority}/").parse().map_err(|_| Fault::NoHttp("the host is no name"))?;
         let (sender, mut connection) = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
@@ -62,7 +63,13 @@ impl Http2 {
     /// Another user of the same connection.
     pub(super) fn share(&self) -> Self {
         let most_streams = Arc::clone(&self.most_streams);
-        Self { sender: self.sender.clone(), most_streams, uri: self.uri.clone(), prepared: None, body: Bytes::new() }
+        Self {
+            sender: self.sender.clone(),
+            most_streams,
+            uri: self.uri.clone(),
+            prepared: None,
+            body: Bytes::new(),
+        }
     }
 
     pub(super) fn is_usable(&self) -> bool {

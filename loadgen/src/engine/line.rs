@@ -103,7 +103,7 @@ impl Shared {
         if let Some(current) = &*self.current.borrow()
             && current.is_usable()
         {
-            return Ok(Link::Http2(current.share()));
+            return Ok(Link::Http2(Box::new(current.share())));
         }
         let link = dialer.dial().await?;
         if let Link::Http2(connection) = &link {

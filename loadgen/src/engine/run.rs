@@ -115,7 +115,7 @@ struct Run<'a, P> {
     trace: Option<Trace>,
     progress: P,
     /// By thread, in flight and waiting when it last told.
-    last: (u64, u64),
+    last: Vec<(u64, u64)>,
     measured: Timestamp,
     /// When the measured part ends; earlier than planned if it was stopped.
     end: Timestamp,
@@ -154,7 +154,7 @@ pub async fn run(
         usage: Usage::new(accounts, processes),
         trace,
         progress,
-        last: (0, 0),
+        last: vec![(0, 0); threads.handles.len()],
         measured,
         end: measured + spec.duration,
         shown: 0,
@@ -192,7 +192,8 @@ impl Threads {
         recorded: Option<Recorded>,
         credentials: &BTreeMap<Option<String>, Credentials>,
     ) -> Result<Self, RunError> {
-        let endpoints: Vec<Endpoint> = spec.endpoints.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        let endpoints: Vec<Endpoint> =
+            spec.endpoints.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         let dialers: Vec<Dialer> = endpoints
             .iter()
             .map(|endpoint| Dialer::new(endpoint.clone(), spec.protocol, spec.attempt_timeout))
@@ -359,7 +360,8 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
                 row.own_cpu = own_cpu;
             }
             self.shown += 1;
-            let (in_flight, waiting) = self.last;
+            let in_flight = self.last.iter().map(|(in_flight, _)| in_flight).sum();
+            let waiting = self.last.iter().map(|(_, waiting)| waiting).sum();
             let of = of.max(self.spec.duration.as_secs());
             (self.progress)(&Progress { second: self.shown, of, streams, in_flight, waiting });
         }
@@ -367,7 +369,7 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
 
     fn add(&mut self, batch: &Batch) -> Result<(), RunError> {
         self.tally.add(batch, clock::now().since(self.measured).as_secs());
-        self.last = (batch.in_flight, batch.waiting);
+        self.last[batch.part] = (batch.in_flight, batch.waiting);
         if let Some(trace) = &mut self.trace {
             trace.add(batch, self.spec)?;
         }

@@ -9,6 +9,8 @@ use crate::workload::Operation;
 /// What one sending thread has to tell since it last did.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
+    /// The thread's number.
+    pub(super) part: usize,
     /// Requests that became due, of the measured part.
     pub(super) due: Vec<DueCount>,
     /// Attempts that ended, in the order of their ends.
@@ -77,10 +79,5 @@ impl Batch {
             Some(last) if last.stream == stream && last.second == second => last.count += 1,
             _ => self.due.push(DueCount { stream, second, count: 1 }),
         }
-    }
-
-    /// Whether there is something to tell.
-    pub(super) const fn is_empty(&self) -> bool {
-        self.due.is_empty() && self.attempts.is_empty() && self.ended.is_empty()
     }
 }

@@ -182,7 +182,10 @@ mod tests {
         }
         let rows = packing.into_rows(&[0.25]);
         assert_eq!(rows, plain.into_rows(&[0.25]));
-        assert_eq!(rows.iter().map(|row| (row.at, row.offered)).collect::<Vec<_>>(), [(0, 3), (1, 0), (2, 2)]);
+        assert_eq!(
+            rows.iter().map(|row| (row.at, row.offered)).collect::<Vec<_>>(),
+            [(0, 3), (1, 0), (2, 2)]
+        );
         assert_eq!(rows[0].latency.max_us, 910);
         assert_eq!(rows.iter().map(|row| row.own_cpu).collect::<Vec<_>>(), [0.25, 0.0, 0.0]);
     }

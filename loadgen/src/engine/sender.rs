@@ -149,7 +149,11 @@ async fn run(orders: Orders) -> std::io::Result<()> {
     hall.wait_until_connected(lanes).await;
     let accounts = std::fs::read_link("/proc/thread-self")?;
     let fault = hall.fault.borrow_mut().take();
-    let ready = Report::Ready { accounts: PathBuf::from("/proc").join(accounts), connected: hall.connected.get(), fault };
+    let ready = Report::Ready {
+        accounts: PathBuf::from("/proc").join(accounts),
+        connected: hall.connected.get(),
+        fault,
+    };
     if reports.send(ready).await.is_err() {
         return Ok(());
     }
@@ -180,9 +184,11 @@ fn lines(spec: &RunSpec, dialers: &[Rc<Dialer>], part: usize, of: usize) -> Vec<
             Protocol::Http1 => lines.push((endpoint, Line::new(Rc::clone(dialer), None, 0))),
             Protocol::Http2 => {
                 let shared = Rc::new(Shared::default());
-                lines.extend((0..MOST_STREAMS).map(|place| {
-                    (endpoint, Line::new(Rc::clone(dialer), Some(Rc::clone(&shared)), place))
-                }));
+                lines.extend(
+                    (0..MOST_STREAMS).map(|place| {
+                        (endpoint, Line::new(Rc::clone(dialer), Some(Rc::clone(&shared)), place))
+                    }),
+                );
             }
         }
     }
@@ -310,15 +316,16 @@ impl Hall {
         let until = clock::now() + DRAIN_WITHIN;
         loop {
             let now = clock::now();
-            let mut desk = self.desk.borrow_mut();
-            if now >= until {
-                desk.abandon(now);
+            {
+                let mut desk = self.desk.borrow_mut();
+                if now >= until {
+                    desk.abandon(now);
+                }
+                desk.release(now);
+                if !desk.has_open() {
+                    return;
+                }
             }
-            desk.release(now);
-            if !desk.has_open() {
-                return;
-            }
-            drop(desk);
             tokio::time::sleep(DRAIN_STEP).await;
         }
     }
@@ -337,11 +344,8 @@ impl Hall {
         loop {
             let now = clock::now();
             let hold = self.desk.borrow_mut().hold(&mut request, now);
-            let next = if hold.is_zero() {
-                self.attempt(request, lane).await
-            } else {
-                Next::After(hold, request)
-            };
+            let next =
+                if hold.is_zero() { self.attempt(request, lane).await } else { Next::After(hold, request) };
             request = match next {
                 Next::Done => return,
                 Next::After(Duration::ZERO, request) => request,
@@ -359,8 +363,10 @@ impl Hall {
         }
     }
 
-    async fn attempt(&self, request: Box<Request>, lane: &mut Lane) -> Next {
+    async fn attempt(&self, mut request: Box<Request>, lane: &mut Lane) -> Next {
         if !lane.line.is_open().await {
+            // The server had hung up: to connect again is no lateness of ours.
+            request.due.punctual = false;
             let opened = lane.line.open().await;
             self.take_word(lane, opened);
         }

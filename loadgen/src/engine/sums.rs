@@ -1,6 +1,5 @@
 //! Sums over requests, as they become a summary.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::distribution::Distribution;
@@ -19,7 +18,7 @@ pub(super) struct Sums {
     offered: u64,
     attempts: u64,
     outcomes: BTreeMap<Outcome, u64>,
-    errors: BTreeMap<Cow<'static, str>, u64>,
+    errors: BTreeMap<String, u64>,
     latency: Distribution,
     service: Distribution,
     send_delay: Distribution,
@@ -99,7 +98,7 @@ impl Sums {
             offered: self.offered,
             attempts: self.attempts,
             outcomes: self.outcomes.clone(),
-            errors: self.errors.iter().map(|(name, count)| (name.clone().into_owned(), *count)).collect(),
+            errors: self.errors.clone(),
             latency: self.latency.latency(),
             service: self.service.latency(),
             send_delay: self.send_delay.latency(),
@@ -110,14 +109,14 @@ impl Sums {
         }
     }
 
-    fn count_error(&mut self, name: &Cow<'static, str>, count: u64) {
+    fn count_error(&mut self, name: &str, count: u64) {
         if let Some(known) = self.errors.get_mut(name) {
             *known += count;
             return;
         }
         // The last place is for all that have none of their own.
-        let name = if self.errors.len() < MOST_NAMES - 1 { name.clone() } else { Cow::Borrowed(OTHER) };
-        *self.errors.entry(name).or_default() += count;
+        let name = if self.errors.len() < MOST_NAMES - 1 { name } else { OTHER };
+        *self.errors.entry(name.to_owned()).or_default() += count;
     }
 }
 
@@ -128,6 +127,8 @@ pub(super) const fn add_units(sum: &mut Units, more: Units) {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
     use crate::workload::Operation;
 

@@ -27,7 +27,10 @@ impl Timer {
     pub(super) fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let file = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        #[expect(deprecated, reason = "unsound for types that do not keep their file open; an `OwnedFd` does")]
+        #[expect(
+            deprecated,
+            reason = "unsound for types that do not keep their file open; an `OwnedFd` does"
+        )]
         let file = AsyncFd::with_interest(file, Interest::READABLE)?;
         Ok(Self { file })
     }

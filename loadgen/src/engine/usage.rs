@@ -112,7 +112,9 @@ impl Usage {
     }
 
     fn share(&self, thread: usize, second: usize) -> f64 {
-        let (Some(from), Some(to)) = (self.readings.get(second), self.readings.get(second + 1)) else { return 0.0 };
+        let (Some(from), Some(to)) = (self.readings.get(second), self.readings.get(second + 1)) else {
+            return 0.0;
+        };
         let span = to.at.since(from.at);
         if span < LEAST_SPAN {
             return 0.0;
