@@ -140,7 +140,8 @@ impl Availability {
 
 impl Counts {
     fn new() -> Self {
-        let latency = Histogram::new_with_max(MOST_MICROS, 3).expect("an hour with three digits is a histogram");
+        let latency =
+            Histogram::new_with_max(MOST_MICROS, 3).expect("an hour with three digits is a histogram");
         Self { requests: 0, failed: 0, throttled: 0, refused: 0, latency, errors: BTreeMap::new() }
     }
 
@@ -163,7 +164,8 @@ impl Counts {
     }
 
     fn window(self, place: Place, began_unix_ms: u64, lasted: Duration) -> Window {
-        let quantile = |quantile| if self.latency.is_empty() { 0 } else { self.latency.value_at_quantile(quantile) };
+        let quantile =
+            |quantile| if self.latency.is_empty() { 0 } else { self.latency.value_at_quantile(quantile) };
         Window {
             place,
             began_unix_ms,

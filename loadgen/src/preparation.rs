@@ -221,7 +221,9 @@ impl Description {
         let types: BTreeMap<_, _> = table["AttributeDefinitions"]
             .as_array()?
             .iter()
-            .filter_map(|definition| Some((definition["AttributeName"].as_str()?, definition["AttributeType"].as_str()?)))
+            .filter_map(|definition| {
+                Some((definition["AttributeName"].as_str()?, definition["AttributeType"].as_str()?))
+            })
             .collect();
         let key = |kind: &str| {
             let mut schema = table["KeySchema"].as_array()?.iter();
@@ -254,7 +256,8 @@ impl Description {
             return Ok(());
         }
         let shown = |(name, kind): &(String, String)| format!("{name} ({kind})");
-        let found: Vec<_> = [Some(&self.partition_key), self.sort_key.as_ref()].into_iter().flatten().map(shown).collect();
+        let found: Vec<_> =
+            [Some(&self.partition_key), self.sort_key.as_ref()].into_iter().flatten().map(shown).collect();
         let needed = if wanted.sorted() { "pk (S), sk (S)" } else { "pk (S) alone" };
         Err(PreparationError::Keys {
             table: wanted.table.clone(),
@@ -401,7 +404,9 @@ mod tests {
 
     #[test]
     fn what_was_loaded_is_not_loaded_again_unless_more_or_other_items_are_wanted() {
-        let plan_with = |keys: &str, loaded| plan(&table(keys), &created(&table(keys), loaded), Permission::Prepare, &spec());
+        let plan_with = |keys: &str, loaded| {
+            plan(&table(keys), &created(&table(keys), loaded), Permission::Prepare, &spec())
+        };
         assert_eq!(plan_with("uniform:10", loaded(10)), Ok(Plan::Ready));
         assert_eq!(plan_with("zipf:8", loaded(10)), Ok(Plan::Ready));
         assert_eq!(plan_with("uniform:11", loaded(10)), Ok(Plan::Fill { ours: true }));

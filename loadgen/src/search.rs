@@ -134,7 +134,9 @@ impl Knee {
     #[must_use]
     pub const fn rate(&self) -> Option<f64> {
         match *self {
-            Self::Knee { rate, .. } | Self::GeneratorLimit { rate, .. } | Self::AtLeast { rate } => Some(rate),
+            Self::Knee { rate, .. } | Self::GeneratorLimit { rate, .. } | Self::AtLeast { rate } => {
+                Some(rate)
+            }
             Self::Nothing { .. } | Self::Unsteady { .. } => None,
         }
     }
@@ -249,7 +251,9 @@ impl Search {
         match (self.held, self.above) {
             (Some(held), None) if held >= self.bounds.highest => self.confirm(held),
             (Some(held), None) => self.current = ((held * 2.0).min(self.bounds.highest), Purpose::Bracket),
-            (Some(held), Some((above, _))) if above / held <= 1.0 + self.bounds.resolution => self.confirm(held),
+            (Some(held), Some((above, _))) if above / held <= 1.0 + self.bounds.resolution => {
+                self.confirm(held)
+            }
             (Some(held), Some((above, _))) => self.current = ((held * above).sqrt(), Purpose::Bisect),
             (None, Some((above, _))) => self.try_lower(above / 2.0, Purpose::Bracket),
             (None, None) => {}
@@ -286,8 +290,14 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds =
-        Bounds { begin: 100.0, lowest: 1.0, highest: 100_000.0, resolution: 0.05, confirmations: 3, all: false };
+    const BOUNDS: Bounds = Bounds {
+        begin: 100.0,
+        lowest: 1.0,
+        highest: 100_000.0,
+        resolution: 0.05,
+        confirmations: 3,
+        all: false,
+    };
 
     /// Runs a search to its end; returns what it found and what it tried.
     fn run(bounds: Bounds, mut verdict: impl FnMut(f64, usize) -> Verdict) -> (Knee, Vec<(f64, Purpose)>) {
@@ -364,8 +374,12 @@ mod tests {
 
     #[test]
     fn invalid_probes_name_the_generator_and_not_the_service() {
-        let (knee, tried) = run(BOUNDS, |rate, _| if rate <= 700.0 { Verdict::Held } else { Verdict::Invalid });
-        assert!(matches!(knee, Knee::GeneratorLimit { rate, invalid } if rate <= 700.0 && invalid > 700.0), "{knee:?}");
+        let (knee, tried) =
+            run(BOUNDS, |rate, _| if rate <= 700.0 { Verdict::Held } else { Verdict::Invalid });
+        assert!(
+            matches!(knee, Knee::GeneratorLimit { rate, invalid } if rate <= 700.0 && invalid > 700.0),
+            "{knee:?}"
+        );
         assert_eq!(tried.iter().filter(|(rate, _)| *rate == 800.0).count(), 3, "repeated twice: {tried:?}");
     }
 

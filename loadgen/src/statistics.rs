@@ -189,7 +189,9 @@ mod tests {
         let pairs = [(1.0, 1.3), (2.0, 2.2), (3.0, 3.9)];
         let there = paired_ratio(&pairs, 0.99).unwrap();
         let back = paired_ratio(&pairs.map(|(first, second)| (second, first)), 0.99).unwrap();
-        assert!((there.low * back.high - 1.0).abs() < 1e-12 && (there.middle * back.middle - 1.0).abs() < 1e-12);
+        assert!(
+            (there.low * back.high - 1.0).abs() < 1e-12 && (there.middle * back.middle - 1.0).abs() < 1e-12
+        );
     }
 
     #[test]

@@ -120,7 +120,8 @@ impl Trace {
     /// # Errors
     /// [`TraceError`], with the line.
     pub fn read(text: &str) -> Result<Self, TraceError> {
-        let mut lines = (1..).zip(text.lines().map(str::trim)).filter(|(_, line)| is_content(line)).peekable();
+        let mut lines =
+            (1..).zip(text.lines().map(str::trim)).filter(|(_, line)| is_content(line)).peekable();
         let Some((_, first)) = lines.peek() else { return Err(TraceError::Empty) };
         let spec = match first.starts_with('{').then(|| serde_json::from_str::<Header>(first)) {
             Some(Ok(header)) => Some(header.spec),
@@ -217,7 +218,8 @@ fn part(stream: Option<&str>, operation: Option<&str>) -> Result<Part, String> {
 
 /// By the mix's word or by DynamoDB's name.
 fn operation_of(text: &str) -> Result<Operation, String> {
-    let by_name = Operation::ALL.into_iter().find(|operation| operation.api_name().eq_ignore_ascii_case(text));
+    let by_name =
+        Operation::ALL.into_iter().find(|operation| operation.api_name().eq_ignore_ascii_case(text));
     match by_name {
         Some(operation) => Ok(operation),
         None => text.parse().map_err(|error: crate::workload::InvalidText| error.to_string()),
@@ -244,17 +246,22 @@ impl Default for Columns {
 impl Columns {
     /// A header has a first field that is no time.
     fn is_header(line: &str) -> bool {
-        line.split(',').next().is_some_and(|field| time(field).is_none() && field.starts_with(char::is_alphabetic))
+        line.split(',')
+            .next()
+            .is_some_and(|field| time(field).is_none() && field.starts_with(char::is_alphabetic))
     }
 
     fn of_header(line: &str) -> Result<Self, String> {
         let names: Vec<_> = line.split(',').map(|name| name.trim().to_ascii_lowercase()).collect();
         let find = |known: &[&str]| names.iter().position(|name| known.contains(&name.as_str()));
-        let found = [("at_us", 1e6), ("at_ms", 1e3), ("at", 1.0), ("time", 1.0), ("timestamp", 1.0), ("offset", 1.0)]
-            .into_iter()
-            .find_map(|(name, per_second)| Some((find(&[name])?, per_second)));
+        let found =
+            [("at_us", 1e6), ("at_ms", 1e3), ("at", 1.0), ("time", 1.0), ("timestamp", 1.0), ("offset", 1.0)]
+                .into_iter()
+                .find_map(|(name, per_second)| Some((find(&[name])?, per_second)));
         let Some((at, per_second)) = found else {
-            return Err(format!("`{line}` has no column of times: name one at, at_ms, at_us, time or timestamp"));
+            return Err(format!(
+                "`{line}` has no column of times: name one at, at_ms, at_us, time or timestamp"
+            ));
         };
         Ok(Self { at, per_second, stream: find(&["stream", "table"]), operation: find(&["operation", "op"]) })
     }
@@ -347,7 +354,11 @@ mod tests {
             "at_us,table\n500000,\n750000,\n1500000,\n",
         ] {
             let trace = Trace::read(text).unwrap();
-            assert_eq!(trace.parts[&named("trace", None)].to_vec(), micros(&[500_000, 750_000, 1_500_000]), "{text}");
+            assert_eq!(
+                trace.parts[&named("trace", None)].to_vec(),
+                micros(&[500_000, 750_000, 1_500_000]),
+                "{text}"
+            );
         }
     }
 
@@ -365,7 +376,8 @@ mod tests {
 
     #[test]
     fn csv_with_a_header_may_have_other_columns_and_dynamodbs_names() {
-        let trace = Trace::read("op,latency,timestamp,table\nGetItem,3,0.1,music\nput,4,0.2,music\n").unwrap();
+        let trace =
+            Trace::read("op,latency,timestamp,table\nGetItem,3,0.1,music\nput,4,0.2,music\n").unwrap();
         assert_eq!(trace.parts[&named("music", Some(Operation::GetItem))].to_vec(), micros(&[100_000]));
         assert_eq!(trace.parts[&named("music", Some(Operation::PutItem))].to_vec(), micros(&[200_000]));
     }

@@ -37,7 +37,8 @@ impl Fleets for FoldersOfFleets {
         if !cluster::is_in(dir) {
             bail!("{} is not the folder of a `weir cluster` or a `weir dev`", dir.display());
         }
-        let rows = cluster::running(dir).await.with_context(|| format!("no fleet runs from {}", dir.display()))?;
+        let rows =
+            cluster::running(dir).await.with_context(|| format!("no fleet runs from {}", dir.display()))?;
         let of = |tier: &str| {
             let running = rows.iter().filter(|row| row.pid.is_some());
             running.filter(|row| row.name.starts_with(tier)).collect::<Vec<_>>()
@@ -48,7 +49,11 @@ impl Fleets for FoldersOfFleets {
         }
         Ok(LocalFleet {
             endpoints: proxies.iter().map(|row| format!("http://{}", row.listen)).collect(),
-            operators: proxies.iter().chain(&of("control-")).map(|row| format!("http://{}", row.admin)).collect(),
+            operators: proxies
+                .iter()
+                .chain(&of("control-"))
+                .map(|row| format!("http://{}", row.admin))
+                .collect(),
             processes: rows.iter().filter_map(|row| Some((row.name.clone(), row.pid?))).collect(),
             ..fleet
         })

@@ -255,7 +255,8 @@ fn process(text: &str) -> Result<(String, u32), String> {
 }
 
 fn throughput(text: &str) -> Result<(u64, u64), String> {
-    let wrong = || format!("`{text}` is no throughput: expected READ,WRITE in capacity units, such as 1000,500");
+    let wrong =
+        || format!("`{text}` is no throughput: expected READ,WRITE in capacity units, such as 1000,500");
     let (read, write) = text.split_once(',').ok_or_else(wrong)?;
     let units = |text: &str| text.trim().parse::<u64>().ok().filter(|units| *units > 0).ok_or_else(wrong);
     Ok((units(read)?, units(write)?))
@@ -286,6 +287,9 @@ mod tests {
             ..TargetArgs::default()
         };
         let side = TargetArgs { endpoints: vec!["http://b".into()], ..TargetArgs::default() }.over(&common);
-        assert_eq!((side.endpoints, side.region), (vec!["http://b".to_owned()], Some("eu-west-1".to_owned())));
+        assert_eq!(
+            (side.endpoints, side.region),
+            (vec!["http://b".to_owned()], Some("eu-west-1".to_owned()))
+        );
     }
 }

@@ -44,7 +44,8 @@ pub(super) async fn call(client: &mut Client, operation: &str, body: Vec<u8>) ->
 fn read(operation: &str, status: u16, body: &[u8]) -> Result<Value, CallFailure> {
     let value = serde_json::from_slice::<Value>(body);
     if status == 200 {
-        return value.map_err(|error| CallFailure::Refused(format!("{operation} was not answered in JSON: {error}")));
+        return value
+            .map_err(|error| CallFailure::Refused(format!("{operation} was not answered in JSON: {error}")));
     }
     let Ok(value) = value else {
         return Err(CallFailure::Refused(format!(
@@ -82,7 +83,9 @@ fn advice(kind: &str, message: &str) -> &'static str {
         "InvalidSignatureException" | "SignatureDoesNotMatch" => {
             "\n  The secret key is another than the endpoint has for this access key, or the --region is wrong"
         }
-        "AccessDeniedException" => "\n  The key is known and not allowed to do this: its policy must allow it",
+        "AccessDeniedException" => {
+            "\n  The key is known and not allowed to do this: its policy must allow it"
+        }
         "ExpiredTokenException" => "\n  The session token has expired: get new credentials",
         _ => "",
     }
@@ -99,7 +102,8 @@ mod tests {
     #[test]
     fn what_may_pass_is_told_from_what_will_be_refused_again() {
         let of = |status, kind: &str| {
-            read("PutItem", status, format!(r#"{{"__type":"a#{kind}","message":"m"}}"#).as_bytes()).unwrap_err()
+            read("PutItem", status, format!(r#"{{"__type":"a#{kind}","message":"m"}}"#).as_bytes())
+                .unwrap_err()
         };
         assert!(of(400, "ThrottlingException").may_pass() && of(503, "ServiceUnavailable").may_pass());
         assert!(!of(400, "ValidationException").may_pass());
@@ -110,8 +114,16 @@ mod tests {
     fn refusals_say_what_to_do() {
         let body = |kind: &str, message: &str| format!(r#"{{"__type":"a#{kind}","message":"{message}"}}"#);
         for (kind, message, expected) in [
-            ("UnrecognizedClientException", "The security token included in the request is invalid.", "AWS_ACCESS_KEY_ID"),
-            ("InvalidSignatureException", "Signature expired: 20260101T000000Z is now earlier than …", "clock"),
+            (
+                "UnrecognizedClientException",
+                "The security token included in the request is invalid.",
+                "AWS_ACCESS_KEY_ID",
+            ),
+            (
+                "InvalidSignatureException",
+                "Signature expired: 20260101T000000Z is now earlier than …",
+                "clock",
+            ),
             ("InvalidSignatureException", "The request signature we calculated does not match", "--region"),
             ("AccessDeniedException", "no", "policy"),
         ] {

@@ -83,9 +83,15 @@ pub struct CanaryArgs {
 }
 
 /// `weir load canary`.
-pub(super) async fn run(args: CanaryArgs, fleets: &impl Fleets, stop: &CancellationToken) -> Result<(), Failure> {
+pub(super) async fn run(
+    args: CanaryArgs,
+    fleets: &impl Fleets,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
     if args.window.is_zero() || args.rate.get() <= 0.0 || args.rate.get() > MOST_RATE {
-        return Err(Failure::Usage(format!("--window must be above zero, and --rate above 0/s and at most {MOST_RATE}/s")));
+        return Err(Failure::Usage(format!(
+            "--window must be above zero, and --rate above 0/s and at most {MOST_RATE}/s"
+        )));
     }
     let labelled: Vec<_> = args.endpoints.iter().map(|endpoint| label(endpoint)).collect();
     let target = TargetArgs {
@@ -215,21 +221,31 @@ impl Canary<'_> {
     }
 
     fn pairs(&self) -> impl Iterator<Item = (&String, &StreamSpec)> {
-        self.spec.endpoints.iter().flat_map(|endpoint| self.spec.streams.iter().map(move |stream| (endpoint, stream)))
+        self.spec
+            .endpoints
+            .iter()
+            .flat_map(|endpoint| self.spec.streams.iter().map(move |stream| (endpoint, stream)))
     }
 
     /// Makes clients of an endpoint.
     fn clients(&self, endpoint: &str) -> Result<impl Fn() -> Option<Client> + Send + 'static, Failure> {
         let credentials = self.session.credentials(self.args.profile.as_deref())?;
-        let (endpoint, region, protocol) = (endpoint.to_owned(), self.spec.region.clone(), self.spec.protocol);
+        let (endpoint, region, protocol) =
+            (endpoint.to_owned(), self.spec.region.clone(), self.spec.protocol);
         let timeout = self.spec.attempt_timeout;
         // The first one says whether there can be any.
         new_client(&endpoint, &region, &credentials, protocol).map_err(anyhow::Error::from)?;
-        Ok(move || new_client(&endpoint, &region, &credentials, protocol).ok().map(|client| client.with_timeout(timeout)))
+        Ok(move || {
+            new_client(&endpoint, &region, &credentials, protocol)
+                .ok()
+                .map(|client| client.with_timeout(timeout))
+        })
     }
 
     fn file(&self) -> Result<Option<File>, Failure> {
-        let Some(path) = self.args.json.as_ref().filter(|path| path.as_os_str() != "-") else { return Ok(None) };
+        let Some(path) = self.args.json.as_ref().filter(|path| path.as_os_str() != "-") else {
+            return Ok(None);
+        };
         let file = File::options().create(true).append(true).open(path);
         Ok(Some(file.with_context(|| format!("cannot write {}", path.display()))?))
     }

@@ -114,7 +114,11 @@ struct Runs {
 }
 
 /// `weir load compare`.
-pub(super) async fn run(args: CompareArgs, fleets: &impl Fleets, stop: &CancellationToken) -> Result<(), Failure> {
+pub(super) async fn run(
+    args: CompareArgs,
+    fleets: &impl Fleets,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
     let b = args.b.as_ref().unwrap_or(&args.a);
     let comparison = match (given("--a", &args.a)?, given("--b", b)?) {
         (Given::Files(a), Given::Files(b)) => return compare_files(&args, &a, &b),
@@ -153,7 +157,8 @@ fn given(flag: &str, text: &str) -> Result<Given, Failure> {
     let text = text.trim();
     let wrong = |why: String| Failure::Usage(format!("{flag} '{text}': {why}"));
     if text.contains("://") && !text.starts_with('-') {
-        let target = TargetArgs { endpoints: text.split(',').map(str::to_owned).collect(), ..TargetArgs::default() };
+        let target =
+            TargetArgs { endpoints: text.split(',').map(str::to_owned).collect(), ..TargetArgs::default() };
         return Ok(Given::Flags(Box::new(SideFlags { target, ..SideFlags::default() })));
     }
     if text.starts_with('-') {
@@ -166,7 +171,9 @@ fn given(flag: &str, text: &str) -> Result<Given, Failure> {
     let files: Vec<PathBuf> = text.split(',').map(PathBuf::from).collect();
     match files.iter().all(|file| file.extension().is_some_and(|extension| extension == "json")) {
         true => Ok(Given::Files(files)),
-        false => Err(wrong("expected a URL, flags such as '--endpoint URL --http2', or results FILE.json,FILE.json".into())),
+        false => Err(wrong(
+            "expected a URL, flags such as '--endpoint URL --http2', or results FILE.json,FILE.json".into(),
+        )),
     }
 }
 
@@ -241,7 +248,11 @@ impl Interleaved<'_> {
                 }
                 repeats -= 1;
                 let reasons = if a.validity.valid { &b.validity.reasons } else { &a.validity.reasons };
-                self.say(&format!("pair {}: repeated, a run was invalid: {}", number + 1, reasons.join("; ")));
+                self.say(&format!(
+                    "pair {}: repeated, a run was invalid: {}",
+                    number + 1,
+                    reasons.join("; ")
+                ));
             }
         }
         Ok(runs)
@@ -272,7 +283,13 @@ impl Interleaved<'_> {
     fn show(&self, number: usize, of: usize, a: &RunResult, b: &RunResult) {
         let p99 = |result: &RunResult| figure::micros(result.total.latency.p99_us);
         let rate = |result: &RunResult| format!("{}/s", figure::number(result.successes_per_second(None)));
-        self.say(&format!("pair {number} of {of}: A {} p99 {} · B {} p99 {}", rate(a), p99(a), rate(b), p99(b)));
+        self.say(&format!(
+            "pair {number} of {of}: A {} p99 {} · B {} p99 {}",
+            rate(a),
+            p99(a),
+            rate(b),
+            p99(b)
+        ));
     }
 
     fn say(&self, line: &str) {
@@ -295,13 +312,16 @@ impl Interleaved<'_> {
             let comparison = runs.compared(labels, true, self.args.confidence);
             done += 1;
             found += u32::from(comparison.differs());
-            let verdict = if comparison.differs() { "found a difference" } else { "no difference detectable" };
+            let verdict =
+                if comparison.differs() { "found a difference" } else { "no difference detectable" };
             self.say(&format!("comparison {done} of {times}: {verdict}"));
         }
         let text = format!("{found} of {done} comparisons of A with itself found a difference\n");
         match f64::from(found) <= MOST_FALSE_FINDINGS * f64::from(done) && done == u32::from(times) {
             true => print(&text),
-            false if done < u32::from(times) => Err(Failure::Stopped(format!("stopped: {}", text.trim_end()))),
+            false if done < u32::from(times) => {
+                Err(Failure::Stopped(format!("stopped: {}", text.trim_end())))
+            }
             false => Err(Failure::Missed(text.trim_end().to_owned())),
         }
     }
@@ -323,7 +343,11 @@ impl Runs {
 /// Results that are there already.
 fn compare_files(args: &CompareArgs, a: &[PathBuf], b: &[PathBuf]) -> Result<(), Failure> {
     let read = |files: &[PathBuf]| {
-        files.iter().map(|file| report::read_json(file)).collect::<Result<Vec<_>, _>>().map_err(anyhow::Error::from)
+        files
+            .iter()
+            .map(|file| report::read_json(file))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(anyhow::Error::from)
     };
     let runs = Runs { a: read(a)?, b: read(b)? };
     if let Some(why) = runs.invalid() {
@@ -353,7 +377,8 @@ fn finish(args: &CompareArgs, labels: [String; 2], runs: &Runs, paired: bool) ->
 }
 
 fn page(comparison: &Comparison, runs: &Runs) -> String {
-    let names = |name: &str, count: usize| (1..=count).map(|number| format!("{name}{number}")).collect::<Vec<_>>();
+    let names =
+        |name: &str, count: usize| (1..=count).map(|number| format!("{name}{number}")).collect::<Vec<_>>();
     let names = [names("A", runs.a.len()), names("B", runs.b.len())].concat();
     let named: Vec<_> = names.iter().map(String::as_str).zip(runs.a.iter().chain(&runs.b)).collect();
     report::comparison_html(comparison, &named)
@@ -371,7 +396,8 @@ fn text(comparison: &Comparison) -> String {
             Finding::Lower => "B is lower",
             Finding::Unknown => "unknown: too few runs, or nothing measured",
         };
-        let interval = row.interval.map_or_else(|| "-".to_owned(), |(low, high)| format!("{low:.3} to {high:.3}"));
+        let interval =
+            row.interval.map_or_else(|| "-".to_owned(), |(low, high)| format!("{low:.3} to {high:.3}"));
         let value = |value: f64| if value.is_finite() { row.metric.text(value) } else { "-".to_owned() };
         let ratio = if row.ratio.is_finite() { format!("{:.3}", row.ratio) } else { "-".to_owned() };
         table.add_row([row.metric.title(), value(row.a), value(row.b), ratio, interval, finding.to_owned()]);
@@ -401,14 +427,18 @@ mod tests {
     fn a_side_is_a_url_or_flags_or_results() {
         let Ok(Given::Flags(url)) = given("--a", "http://a:1,http://b:2") else { panic!() };
         assert_eq!(url.target.endpoints, ["http://a:1", "http://b:2"]);
-        let Ok(Given::Flags(flags)) = given("--a", "--endpoint http://a:1 --http2 --label 'with two'") else { panic!() };
+        let Ok(Given::Flags(flags)) = given("--a", "--endpoint http://a:1 --http2 --label 'with two'") else {
+            panic!()
+        };
         assert!(flags.sending.http2 && flags.label.as_deref() == Some("with two"));
         assert!(matches!(given("--a", "a1.json,a2.json"), Ok(Given::Files(files)) if files.len() == 2));
     }
 
     #[test]
     fn what_is_no_side_is_said() {
-        for (text, expected) in [("nonsense", "expected a URL"), ("--nonsense", "--nonsense"), ("--label 'a", "not closed")] {
+        for (text, expected) in
+            [("nonsense", "expected a URL"), ("--nonsense", "--nonsense"), ("--label 'a", "not closed")]
+        {
             let Err(error) = given("--b", text) else { panic!("{text}") };
             assert!(error.to_string().contains(expected) && error.exit_code() == 2, "{error}");
         }

@@ -51,7 +51,8 @@ impl Measurement<'_> {
             let result = result.await;
             result?
         };
-        let findings: Vec<_> = self.measure.thresholds.iter().map(|objective| objective.holds(&result)).collect();
+        let findings: Vec<_> =
+            self.measure.thresholds.iter().map(|objective| objective.holds(&result)).collect();
         write(&result, &findings, self.output, self.measure.hdr.as_deref())?;
         verdict(&result, &findings, stop.is_cancelled())
     }
@@ -158,8 +159,10 @@ fn verdict(result: &RunResult, findings: &[Finding], stopped: bool) -> Result<()
     }
     let missed: Vec<_> = findings.iter().filter(|finding| !finding.held).collect();
     if !missed.is_empty() {
-        let texts: Vec<_> =
-            missed.iter().map(|finding| format!("{} ({})", finding.objective, finding.measured_text())).collect();
+        let texts: Vec<_> = missed
+            .iter()
+            .map(|finding| format!("{} ({})", finding.objective, finding.measured_text()))
+            .collect();
         return Err(Failure::Missed(format!("did not hold: {}", texts.join(", "))));
     }
     match stopped {

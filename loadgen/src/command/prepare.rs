@@ -141,7 +141,8 @@ impl Preparation<'_> {
             Err(failure) => Err(self.failed("cannot look at it", &failure)),
             Ok(answer) => match Description::of_answer(&answer) {
                 Some(description) => Ok(Found::Table(description)),
-                None => Err(self.failed("cannot look at it", &CallFailure::Refused("DescribeTable says nothing".into()))),
+                None => Err(self
+                    .failed("cannot look at it", &CallFailure::Refused("DescribeTable says nothing".into()))),
             },
         }
     }
@@ -196,7 +197,11 @@ impl Preparation<'_> {
                 _ = shown.tick() => self.show(&work, requests),
             }
         }
-        self.how.say(&format!("{}table {}: ready", if self.renews() { "\r\x1b[K" } else { "" }, self.wanted.table));
+        self.how.say(&format!(
+            "{}table {}: ready",
+            if self.renews() { "\r\x1b[K" } else { "" },
+            self.wanted.table
+        ));
         Ok(())
     }
 
@@ -260,7 +265,9 @@ async fn fill(mut client: Client, work: Arc<Work>) -> Result<(), CallFailure> {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         if !body.is_empty() {
-            return Err(CallFailure::Throttled("it takes next to no writes; raise its write capacity".into()));
+            return Err(CallFailure::Throttled(
+                "it takes next to no writes; raise its write capacity".into(),
+            ));
         }
         work.done.fetch_add(1, Ordering::Relaxed);
     }

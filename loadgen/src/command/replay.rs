@@ -8,7 +8,8 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{
-    DurationArgs, MeasureArgs, OutputArgs, PreparationArgs, RateArgs, SendingArgs, TargetArgs, TrafficArgs, WatchArgs,
+    DurationArgs, MeasureArgs, OutputArgs, PreparationArgs, RateArgs, SendingArgs, TargetArgs, TrafficArgs,
+    WatchArgs,
 };
 use super::failure::Failure;
 use super::measure::Measurement;
@@ -53,16 +54,22 @@ pub struct ReplayArgs {
 }
 
 /// `weir load replay`.
-pub(super) async fn run(args: ReplayArgs, fleets: &impl Fleets, stop: &CancellationToken) -> Result<(), Failure> {
+pub(super) async fn run(
+    args: ReplayArgs,
+    fleets: &impl Fleets,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
     if args.traffic.scenario.is_some() {
         return Err(Failure::Usage("a trace says what is sent: leave --scenario out".into()));
     }
     let text = std::fs::read_to_string(&args.file)
         .map_err(|error| Failure::Usage(format!("cannot read the trace {}: {error}", args.file.display())))?;
-    let trace = Trace::read(&text).map_err(|error| Failure::Usage(format!("{}: {error}", args.file.display())))?;
+    let trace =
+        Trace::read(&text).map_err(|error| Failure::Usage(format!("{}: {error}", args.file.display())))?;
     let trace = trace.at_speed(args.speed);
     let session = Session::open(&args.target, fleets).await?;
-    let duration = DurationArgs { duration: Some(trace.end() + AFTER_THE_LAST), warm_up: Some(Duration::ZERO) };
+    let duration =
+        DurationArgs { duration: Some(trace.end() + AFTER_THE_LAST), warm_up: Some(Duration::ZERO) };
     // The rate is the trace's; this one only satisfies the form.
     let rate = RateArgs { rate: Some(Arrivals::poisson(Rate::per_second(1.0))), closed: false };
     let flags = Flags { traffic: &args.traffic, sending: &args.sending, rate: &rate, duration: &duration };
@@ -90,7 +97,8 @@ fn streams_of(trace: &Trace, traffic: &TrafficArgs, spec: &mut RunSpec) -> Vec<A
     let seconds = spec.duration.as_secs_f64();
     let mut recorded_times = Vec::new();
     for (part, times) in &trace.parts {
-        let recorded = trace.spec.as_ref().and_then(|spec| spec.streams.iter().find(|it| it.name == part.stream));
+        let recorded =
+            trace.spec.as_ref().and_then(|spec| spec.streams.iter().find(|it| it.name == part.stream));
         let mut stream = stream_of(part, recorded, &usual, traffic);
         // For readers of the report: the trace's mean.
         stream.arrivals = Arrivals::poisson(Rate::per_second(times.len() as f64 / seconds));
@@ -100,7 +108,12 @@ fn streams_of(trace: &Trace, traffic: &TrafficArgs, spec: &mut RunSpec) -> Vec<A
     recorded_times
 }
 
-fn stream_of(part: &Part, recorded: Option<&StreamSpec>, usual: &StreamSpec, traffic: &TrafficArgs) -> StreamSpec {
+fn stream_of(
+    part: &Part,
+    recorded: Option<&StreamSpec>,
+    usual: &StreamSpec,
+    traffic: &TrafficArgs,
+) -> StreamSpec {
     let mut stream = recorded.unwrap_or(usual).clone();
     if let Some(table) = &traffic.table {
         stream.table.clone_from(table);
@@ -143,7 +156,8 @@ mod tests {
 
     #[test]
     fn each_operation_of_a_table_becomes_a_stream_with_its_own_times() {
-        let trace = Trace::read("at,table,operation\n0.1,music,put\n0.2,music,get\n0.3,orders,get\n").unwrap();
+        let trace =
+            Trace::read("at,table,operation\n0.1,music,put\n0.2,music,get\n0.3,orders,get\n").unwrap();
         let place = super::super::spec_of::Place {
             endpoints: vec!["http://a".into()],
             region: "r".into(),

@@ -57,7 +57,11 @@ pub(super) fn run(args: &ReportArgs) -> Result<(), Failure> {
         }
         if !args.output.quiet {
             let count = args.files.len();
-            print(&format!("== latency of {count} {} together\n{}", if count == 1 { "file" } else { "files" }, merged.text()))?;
+            print(&format!(
+                "== latency of {count} {} together\n{}",
+                if count == 1 { "file" } else { "files" },
+                merged.text()
+            ))?;
         }
     }
     write(args, &judged)?;
@@ -79,7 +83,9 @@ fn write(args: &ReportArgs, judged: &[Judged<'_>]) -> Result<(), Failure> {
     let Some(path) = &args.output.html else { return Ok(()) };
     let page = match judged {
         [] => {
-            return Err(Failure::Usage("a page is made of results (.json); an HDR log has no more than latencies".into()));
+            return Err(Failure::Usage(
+                "a page is made of results (.json); an HDR log has no more than latencies".into(),
+            ));
         }
         [(_, result, findings)] => report::html_judged(result, findings),
         several => {

@@ -4,7 +4,8 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{
-    DurationArgs, MeasureArgs, OutputArgs, PreparationArgs, RateArgs, SendingArgs, TargetArgs, TrafficArgs, WatchArgs,
+    DurationArgs, MeasureArgs, OutputArgs, PreparationArgs, RateArgs, SendingArgs, TargetArgs, TrafficArgs,
+    WatchArgs,
 };
 use super::failure::Failure;
 use super::measure::Measurement;
@@ -72,7 +73,11 @@ pub struct YcsbArgs {
 }
 
 /// `weir load run`.
-pub(super) async fn run(args: RunArgs, fleets: &impl Fleets, stop: &CancellationToken) -> Result<(), Failure> {
+pub(super) async fn run(
+    args: RunArgs,
+    fleets: &impl Fleets,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
     let session = Session::open(&args.target, fleets).await?;
     let scenario = read_scenario(&args.traffic)?;
     let flags =
@@ -92,10 +97,15 @@ pub(super) async fn run(args: RunArgs, fleets: &impl Fleets, stop: &Cancellation
 }
 
 /// `weir load ycsb`.
-pub(super) async fn run_ycsb(args: YcsbArgs, fleets: &impl Fleets, stop: &CancellationToken) -> Result<(), Failure> {
+pub(super) async fn run_ycsb(
+    args: YcsbArgs,
+    fleets: &impl Fleets,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
     let session = Session::open(&args.target, fleets).await?;
     let traffic = ycsb_traffic(args.workload, args.records, args.table.clone());
-    let flags = Flags { traffic: &traffic, sending: &args.sending, rate: &args.rate, duration: &args.duration };
+    let flags =
+        Flags { traffic: &traffic, sending: &args.sending, rate: &args.rate, duration: &args.duration };
     let mut spec = spec_of(&session.place, flags, None)?;
     spec.streams[0].name = format!("ycsb-{}", args.workload.to_ascii_lowercase());
     let measurement = Measurement {
@@ -113,7 +123,8 @@ pub(super) async fn run_ycsb(args: YcsbArgs, fleets: &impl Fleets, stop: &Cancel
 /// What a core workload sends.
 pub(super) fn ycsb_traffic(letter: char, records: u64, table: Option<String>) -> TrafficArgs {
     let YcsbWorkload { mix, keys, item_size } = ycsb(letter, records).expect("the letter was checked");
-    let usual = || if keys.items_per_partition.is_some() { format!("{YCSB_TABLE}-e") } else { YCSB_TABLE.to_owned() };
+    let usual =
+        || if keys.items_per_partition.is_some() { format!("{YCSB_TABLE}-e") } else { YCSB_TABLE.to_owned() };
     TrafficArgs {
         table: Some(table.unwrap_or_else(usual)),
         mix: Some(mix),
@@ -127,7 +138,8 @@ pub(super) fn ycsb_traffic(letter: char, records: u64, table: Option<String>) ->
 pub(super) fn read_scenario(traffic: &TrafficArgs) -> Result<Option<String>, Failure> {
     let Some(path) = &traffic.scenario else { return Ok(None) };
     let text = std::fs::read_to_string(path);
-    text.map(Some).map_err(|error| Failure::Usage(format!("cannot read the scenario {}: {error}", path.display())))
+    text.map(Some)
+        .map_err(|error| Failure::Usage(format!("cannot read the scenario {}: {error}", path.display())))
 }
 
 /// The letter of a core workload.

@@ -80,7 +80,11 @@ pub struct SearchArgs {
 }
 
 /// `weir load search`.
-pub(super) async fn run(args: SearchArgs, fleets: &impl Fleets, stop: &CancellationToken) -> Result<(), Failure> {
+pub(super) async fn run(
+    args: SearchArgs,
+    fleets: &impl Fleets,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
     let session = Session::open(&args.target, fleets).await?;
     let spec = args.spec(&session)?;
     let objectives = complete(&args.objectives);
@@ -88,7 +92,8 @@ pub(super) async fn run(args: SearchArgs, fleets: &impl Fleets, stop: &Cancellat
     let own = args.traffic.table.is_none() && args.traffic.scenario.is_none();
     prepare(&session, &spec, Preparing::of(&args.preparation, own, args.output.quiet), stop).await?;
 
-    let mut searching = Searching { args: &args, session: &session, spec, objectives, probes: Vec::new(), last: None };
+    let mut searching =
+        Searching { args: &args, session: &session, spec, objectives, probes: Vec::new(), last: None };
     let knee = searching.run(stop).await?;
     let Searching { spec, objectives, probes, last, .. } = searching;
     let conclusion = conclusion(knee.as_ref(), &probes);
@@ -110,8 +115,7 @@ impl SearchArgs {
             None => self.traffic.clone(),
         };
         let scenario = read_scenario(&traffic)?;
-        let duration =
-            super::args::DurationArgs { duration: Some(self.probe), warm_up: Some(self.warm_up) };
+        let duration = super::args::DurationArgs { duration: Some(self.probe), warm_up: Some(self.warm_up) };
         // Beside a scenario there is no rate: its streams have theirs, in proportion to which they are scaled.
         let rate = scenario.is_none().then(|| crate::workload::Arrivals::poisson(Rate::per_second(1.0)));
         let rate = RateArgs { rate, closed: false };
@@ -227,7 +231,10 @@ fn line(probe: &Probe) -> String {
         Verdict::Invalid => format!("the generator is the limit: {}", probe.reasons.join("; ")),
         Verdict::Missed => {
             let missed = probe.findings.iter().filter(|finding| !finding.held);
-            missed.map(|finding| format!("{} ({})", finding.objective, finding.measured_text())).collect::<Vec<_>>().join(", ")
+            missed
+                .map(|finding| format!("{} ({})", finding.objective, finding.measured_text()))
+                .collect::<Vec<_>>()
+                .join(", ")
         }
     };
     let cells = [
@@ -256,7 +263,8 @@ fn conclusion(knee: Option<&Knee>, probes: &[Probe]) -> String {
     let shown = |rate: f64| format!("{}/s", figure::number(rate));
     let missed_by = || {
         let last = probes.iter().rev().find(|probe| probe.verdict == Verdict::Missed);
-        let findings = last.into_iter().flat_map(|probe| probe.findings.iter().filter(|finding| !finding.held));
+        let findings =
+            last.into_iter().flat_map(|probe| probe.findings.iter().filter(|finding| !finding.held));
         findings.map(|finding| finding.objective.to_string()).collect::<Vec<_>>().join(", ")
     };
     match knee {

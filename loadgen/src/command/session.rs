@@ -60,7 +60,8 @@ impl Session {
         }
         if endpoints.is_empty() {
             let of_variable = |name| (places.variable)(name);
-            endpoints.extend(of_variable("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| of_variable("AWS_ENDPOINT_URL")));
+            endpoints
+                .extend(of_variable("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| of_variable("AWS_ENDPOINT_URL")));
         }
         for endpoint in &endpoints {
             let parsed = endpoint.parse::<Endpoint>();
@@ -86,7 +87,10 @@ impl Session {
     }
 
     /// The credentials of each stream's profile; a missing one is better said before a run than in it.
-    pub(super) fn all_credentials(&self, spec: &RunSpec) -> Result<BTreeMap<Option<String>, Credentials>, Failure> {
+    pub(super) fn all_credentials(
+        &self,
+        spec: &RunSpec,
+    ) -> Result<BTreeMap<Option<String>, Credentials>, Failure> {
         spec.streams
             .iter()
             .map(|stream| Ok((stream.profile.clone(), self.credentials(stream.profile.as_deref())?)))

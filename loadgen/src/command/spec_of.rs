@@ -162,7 +162,8 @@ impl Flags<'_> {
         self.apply_traffic(&mut spec.streams[0]);
         if spec.pacing == Pacing::Open && spec.streams[0].arrivals.peak_rate(spec.duration) == 0.0 {
             return Err(Failure::Usage(
-                "how many requests per second? Say --rate 500/s; or --closed for as many as are answered".into(),
+                "how many requests per second? Say --rate 500/s; or --closed for as many as are answered"
+                    .into(),
             ));
         }
         Ok(())
@@ -262,10 +263,14 @@ mod tests {
     #[test]
     fn http2_needs_fewer_connections_unless_they_are_given() {
         let sending = SendingArgs { http2: true, ..SendingArgs::default() };
-        let spec = made(&Given { rate: rate("1/s"), sending: sending.clone(), ..Given::default() }, None).unwrap();
+        let spec =
+            made(&Given { rate: rate("1/s"), sending: sending.clone(), ..Given::default() }, None).unwrap();
         assert_eq!((spec.protocol, spec.connections), (Protocol::Http2, 4));
         let sending = SendingArgs { connections: Some(9), ..sending };
-        assert_eq!(made(&Given { rate: rate("1/s"), sending, ..Given::default() }, None).unwrap().connections, 9);
+        assert_eq!(
+            made(&Given { rate: rate("1/s"), sending, ..Given::default() }, None).unwrap().connections,
+            9
+        );
     }
 
     #[test]
