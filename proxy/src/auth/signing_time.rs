@@ -37,7 +37,6 @@ impl<'a> SigningTime<'a> {
     pub(super) fn date(&self) -> &'a str {
         &self.text[..8]
     }
-
     /// Refuses what was signed too long ago, or is not yet valid.
     pub(super) fn check(&self, now: UnixMillis) -> Result<(), Refusal> {
         let seconds = i64::try_from(now.get() / 1000).unwrap_or(i64::MAX);
@@ -67,24 +66,25 @@ impl<'a> SigningTime<'a> {
 }
 
 /// Reads `YYYYMMDDThhmmssZ`. By hand, since a general parser costs more than the signature's hash.
+///
+/// Nobody has been authenticated yet: the shape is checked before a digit is read.
 fn read(text: &[u8]) -> Option<PrimitiveDateTime> {
-    let [date @ .., b'Z'] = text else { return None };
-    let (date, time) = date.split_at_checked(8)?;
-    let [b'T', time @ ..] = time else { return None };
-    let (year, month, day) = (number(date.get(..4)?)?, number(date.get(4..6)?)?, number(date.get(6..)?)?);
-    let [hour, minute, second] = [time.get(..2)?, time.get(2..4)?, time.get(4..)?].map(number);
-    if time.len() != 6 {
+    let &[y0, y1, y2, y3, m0, m1, d0, d1, b'T', h0, h1, min0, min1, s0, s1, b'Z'] =
+        <&[u8; 16]>::try_from(text).ok()?
+    else {
         return None;
-    }
-    let month = Month::try_from(u8::try_from(month).ok()?).ok()?;
-    let date = Date::from_calendar_date(i32::from(year), month, u8::try_from(day).ok()?).ok()?;
-    let part = |number: Option<u16>| u8::try_from(number?).ok();
-    Some(PrimitiveDateTime::new(date, Time::from_hms(part(hour)?, part(minute)?, part(second)?).ok()?))
+    };
+    let year = i32::from(two_digits(y0, y1)?) * 100 + i32::from(two_digits(y2, y3)?);
+    let month = Month::try_from(two_digits(m0, m1)?).ok()?;
+    let date = Date::from_calendar_date(year, month, two_digits(d0, d1)?).ok()?;
+    let time = Time::from_hms(two_digits(h0, h1)?, two_digits(min0, min1)?, two_digits(s0, s1)?).ok()?;
+    Some(PrimitiveDateTime::new(date, time))
 }
 
-/// Up to four decimal digits.
-fn number(digits: &[u8]) -> Option<u16> {
-    digits.iter().try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + u16::from(digit - b'0')))
+/// At most 99, so that no sum of it overflows.
+fn two_digits(tens: u8, ones: u8) -> Option<u8> {
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| byte - b'0');
+    Some(digit(tens)? * 10 + digit(ones)?)
 }
 
 pub(super) fn format(at: OffsetDateTime) -> String {
@@ -93,6 +93,8 @@ pub(super) fn format(at: OffsetDateTime) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// 2015-08-30T12:36:00Z
@@ -139,8 +141,55 @@ mod tests {
             "+2015830T123600Z",
             "20150830T1236000",
             "Sun, 30 Aug 2015 12:36:00 GMT",
+            // Fields of any length, which once overflowed.
+            "20150830T1236999999999Z",
+            "20150830T9999999999999999999999999999999999Z",
+            "99999999999999999999999999999999T123600Z",
+            "2015083T1236000Z",
+            "2015O830T123600Z",
+            "20150830T12 600Z",
+            "20150830 123600Z",
+            // No such day or time.
+            "20150030T123600Z",
+            "20150800T123600Z",
+            "20150832T123600Z",
+            "20150230T123600Z",
+            "20150229T123600Z",
+            "20150830T243600Z",
+            "20150830T126000Z",
         ] {
             assert_eq!(check(text, NOON), Err(Refusal::Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_29th_of_february_is_a_date_in_leap_years() {
+        assert!(read(b"20160229T235959Z").is_some() && read(b"21000229T235959Z").is_none());
+    }
+
+    /// What the general parser reads, of the length that AWS prescribes: it would take a signed year too.
+    fn by_the_general_parser(text: &str) -> Option<PrimitiveDateTime> {
+        PrimitiveDateTime::parse(text, FORMAT).ok().filter(|_| text.len() == 16)
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_is_read_as_the_general_parser_reads_it(text in "[ -~]{0,40}") {
+            prop_assert_eq!(read(text.as_bytes()), by_the_general_parser(&text));
+        }
+
+        #[test]
+        fn digits_of_any_number_are_read_as_the_general_parser_reads_them(
+            text in "[0-9]{0,9}T?[0-9]{0,30}Z?",
+        ) {
+            prop_assert_eq!(read(text.as_bytes()), by_the_general_parser(&text));
+        }
+
+        #[test]
+        fn near_dates_are_read_as_the_general_parser_reads_them(
+            text in "[0-9]{4}[01][0-9][0-3][0-9]T[0-2][0-9][0-6][0-9][0-6][0-9]Z",
+        ) {
+            prop_assert_eq!(read(text.as_bytes()), by_the_general_parser(&text));
         }
     }
 }
