@@ -20,6 +20,7 @@ mod http1;
 mod http2;
 mod line;
 mod link;
+mod message;
 mod progress;
 mod request;
 mod run;

@@ -26,8 +26,8 @@ const KNOWN: [(&str, Outcome); 14] = [
     ("SerializationException", Outcome::ClientError),
     ("TransactionConflictException", Outcome::ClientError),
 ];
-/// Bytes of an unknown exception's name that are kept.
-const MOST_NAME: usize = 80;
+/// Characters of an unknown exception's name that are kept.
+const MOST_NAME: usize = 64;
 
 /// How an attempt with this answer ended, and the failure's name: the exception's type without its namespace.
 pub(crate) fn classify(status: u16, body: &[u8]) -> (Outcome, Option<Cow<'static, str>>) {
@@ -87,8 +87,13 @@ fn exception(body: &[u8]) -> Option<Cow<'static, str>> {
     let known = KNOWN.iter().find(|(known, _)| *known == name);
     Some(match known {
         Some((known, _)) => Cow::Borrowed(*known),
-        None => Cow::Owned(name.chars().take(MOST_NAME).collect()),
+        // It is shown on terminals and in pages: only what names are made of.
+        None => Cow::Owned(name.chars().filter(|char| is_of_names(*char)).take(MOST_NAME).collect()),
     })
+}
+
+const fn is_of_names(char: char) -> bool {
+    char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '-')
 }
 
 #[cfg(test)]
@@ -131,6 +136,14 @@ mod tests {
         assert_eq!(of(403, ""), (Outcome::ClientError, "HTTP 403".into()));
         assert_eq!(of(301, "{}"), (Outcome::ClientError, "HTTP 301".into()));
         assert_eq!(of(400, r#"{"__type":"x#"}"#).0, Outcome::ClientError);
+    }
+
+    #[test]
+    fn a_name_has_no_character_that_a_terminal_would_obey() {
+        let long = "a".repeat(100);
+        let body = format!(r#"{{"__type":"x#\u001b[2J<b>E\n_1.-{long}"}}"#);
+        let (_, name) = of(400, &body);
+        assert_eq!(name, format!("2JbE_1.-{}", "a".repeat(56)));
     }
 
     #[test]

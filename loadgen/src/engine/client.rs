@@ -53,6 +53,8 @@ pub enum CallError {
     NotSent {
         /// Where.
         endpoint: String,
+        /// Its kind, by which errors are counted.
+        name: &'static str,
         /// What went wrong, with its cause.
         why: String,
     },
@@ -61,9 +63,27 @@ pub enum CallError {
     Unanswered {
         /// Where.
         endpoint: String,
+        /// Its kind, by which errors are counted.
+        name: &'static str,
         /// What went wrong, with its cause.
         why: String,
     },
+}
+
+impl CallError {
+    /// What went wrong, in one word: the same as in runs' errors.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NotSent { name, .. } | Self::Unanswered { name, .. } => name,
+        }
+    }
+
+    /// Whether it took too long.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        [Fault::TimedOut.name(), Fault::ConnectTimedOut.name()].contains(&self.name())
+    }
 }
 
 impl Client {
@@ -83,7 +103,7 @@ impl Client {
         Ok(Self { dialer, signer, link: None, timeout: TIMEOUT })
     }
 
-    /// The same client, giving up after another time than 10 s.
+    /// The same client, giving up a call after another time than 10 s, in which it connects, too.
     #[must_use]
     pub const fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -102,30 +122,30 @@ impl Client {
             prefixed = format!("{TARGET_PREFIX}{operation}");
             &prefixed
         };
+        let began = wire::clock::now();
         if !self.is_connected().await {
             self.link = None;
-            self.link = Some(self.dialer.dial().await.map_err(|fault| CallError::NotSent {
+            let dialled = tokio::time::timeout(self.timeout, self.dialer.dial()).await;
+            let dialled = dialled.unwrap_or(Err(Fault::ConnectTimedOut));
+            self.link = Some(dialled.map_err(|fault| CallError::NotSent {
                 endpoint: self.dialer.endpoint().to_string(),
+                name: fault.name(),
                 why: with_cause(&fault),
             })?);
         }
+        let left = self.timeout.saturating_sub(wire::clock::now().since(began));
         let link = self.link.as_mut().expect("it was just opened");
         let signed = self.signer.sign_at(target, &body, super::clock::unix_seconds());
         link.prepare(target, &signed, &body);
-        let sent = tokio::time::timeout(self.timeout, link.exchange()).await;
+        let sent = tokio::time::timeout(left, link.exchange()).await;
         match sent.unwrap_or(Err(Fault::TimedOut)) {
             Ok(status) => Ok(Answer { status, body: Bytes::copy_from_slice(link.body()) }),
             Err(fault) => {
                 self.link = None;
                 let endpoint = self.dialer.endpoint().to_string();
-                Err(CallError::Unanswered { endpoint, why: with_cause(&fault) })
+                Err(CallError::Unanswered { endpoint, name: fault.name(), why: with_cause(&fault) })
             }
         }
-    }
-
-    /// Closes the connection; the next call opens another.
-    pub fn disconnect(&mut self) {
-        self.link = None;
     }
 
     async fn is_connected(&mut self) -> bool {

@@ -1,27 +1,28 @@
 //! HTTP/2 with hyper: many requests in flight on one connection.
 
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE as CONTENT_TYPE_HEADER, HeaderName, HeaderValue};
 use hyper::{Request, Uri, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::fault::Fault;
+use super::message;
 use super::socket::Socket;
-use crate::signer::{CONTENT_TYPE, Signed};
+use crate::signer::Signed;
 
-/// Bytes that an answer's body may have, as over HTTP/1.1.
-const MOST_BODY: usize = 64 * 1024 * 1024;
 /// Receive windows: a 16 MB answer must not wait for one round trip per 64 KB.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// A connection on which nothing comes for so long is asked for a sign of life, and given up without one in time.
+const PING_AFTER: Duration = Duration::from_secs(2);
+const PONG_WITHIN: Duration = Duration::from_secs(3);
 
 /// One stream after the other of a connection that others share.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ impl Http2 {
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(PONG_WITHIN)
             .handshake(TokioIo::new(socket))
             .await
             .map_err(Fault::Http2)?;
@@ -83,7 +86,9 @@ impl Http2 {
 
     /// Makes the request that [`Self::exchange`] sends.
     pub(super) fn prepare(&mut self, target: &str, signed: &Signed<'_>, body: Bytes) {
-        self.prepared = Some(self.request(target, signed, body));
+        let mut request = message::request(&self.uri, target, signed, body);
+        *request.version_mut() = Version::HTTP_2;
+        self.prepared = Some(request);
     }
 
     pub(super) async fn exchange(&mut self) -> Result<u16, Fault> {
@@ -91,39 +96,11 @@ impl Http2 {
         self.sender.ready().await.map_err(Fault::Http2)?;
         let answer = self.sender.send_request(request).await.map_err(Fault::Http2)?;
         let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), MOST_BODY).collect().await;
-        self.body = body.map_err(|error| Fault::Broken(io::Error::other(error)))?.to_bytes();
+        self.body = message::collect(answer).await?;
         Ok(status)
     }
 
     pub(super) fn body(&self) -> &[u8] {
         &self.body
     }
-
-    fn request(&self, target: &str, signed: &Signed<'_>, body: Bytes) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = hyper::Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        *request.version_mut() = Version::HTTP_2;
-        let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE_HEADER, HeaderValue::from_static(CONTENT_TYPE));
-        headers.insert(HeaderName::from_static("x-amz-target"), value(target.as_bytes()));
-        headers.insert(HeaderName::from_static("x-amz-date"), value(signed.date.as_bytes()));
-        if let Some(token) = signed.token {
-            headers.insert(HeaderName::from_static("x-amz-security-token"), value(token.as_bytes()));
-        }
-        let mut authorization = Vec::with_capacity(signed.authorization.len() + signed.signature.len());
-        authorization.extend_from_slice(signed.authorization.as_bytes());
-        authorization.extend_from_slice(&signed.signature);
-        let mut authorization = value(&authorization);
-        // It is different each time: not for the header table.
-        authorization.set_sensitive(true);
-        headers.insert(AUTHORIZATION, authorization);
-        request
-    }
-}
-
-fn value(bytes: &[u8]) -> HeaderValue {
-    // Credentials come from files that people write: a character that no header may have must not end the run.
-    HeaderValue::from_bytes(bytes).unwrap_or_else(|_| HeaderValue::from_static("invalid"))
 }

@@ -55,7 +55,7 @@ impl Dialer {
         let open = async {
             let socket = Socket::connect(&self.endpoint, self.tls.as_ref()).await?;
             Ok(match self.protocol {
-                Protocol::Http1 => Link::Http1(Box::new(Http1::new(socket, &self.authority))),
+                Protocol::Http1 => Link::Http1(Box::new(Http1::open(socket, &self.authority).await?)),
                 Protocol::Http2 => Link::Http2(Box::new(Http2::open(socket, &self.authority).await?)),
             })
         };
@@ -75,7 +75,7 @@ impl Link {
     /// Makes the request that [`Self::exchange`] sends.
     pub(super) fn prepare(&mut self, target: &str, signed: &Signed<'_>, body: &Bytes) {
         match self {
-            Self::Http1(connection) => connection.prepare(target, signed, body),
+            Self::Http1(connection) => connection.prepare(target, signed, body.clone()),
             Self::Http2(connection) => connection.prepare(target, signed, body.clone()),
         }
     }

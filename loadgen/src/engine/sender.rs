@@ -386,8 +386,9 @@ impl Hall {
         lane.deadline.begin(sent);
         let exchanged = tokio::select! {
             biased;
+            // First, and without a budget: a server that never stops sending is timed out, too.
+            () = tokio::task::coop::unconstrained(lane.deadline.passed()) => Err(Fault::TimedOut),
             exchanged = link.exchange() => exchanged,
-            () = lane.deadline.passed() => Err(Fault::TimedOut),
         };
         let at = clock::now();
         let mut desk = self.desk.borrow_mut();
