@@ -16,6 +16,8 @@ use crate::outcome::Outcome;
 pub const WINDOW: Duration = Duration::from_secs(300);
 /// Different errors that a window remembers.
 const MOST_ERRORS: usize = 16;
+/// What the rest of them count as.
+const OTHER_ERRORS: &str = "other errors";
 /// The longest latency that is told apart: far above any attempt's timeout.
 const MOST_MICROS: u64 = 3_600_000_000;
 
@@ -156,10 +158,10 @@ impl Counts {
             Outcome::ClientError => self.refused += 1,
             Outcome::ServerError | Outcome::TimedOut | Outcome::Broken | Outcome::NotSent => self.failed += 1,
         }
-        if let Some(error) = sample.error
-            && (self.errors.len() < MOST_ERRORS || self.errors.contains_key(&error))
-        {
-            *self.errors.entry(error).or_default() += 1;
+        if let Some(error) = sample.error {
+            let known = self.errors.len() < MOST_ERRORS || self.errors.contains_key(&error);
+            let name = if known { error } else { OTHER_ERRORS.to_owned() };
+            *self.errors.entry(name).or_default() += 1;
         }
     }
 
@@ -234,6 +236,18 @@ mod tests {
         assert_eq!(canary.ends(), 2 * SECOND);
         let second = canary.turn(2 * SECOND, 5_000);
         assert!(second.iter().all(|window| window.requests == 0 && window.began_unix_ms == 6_000));
+    }
+
+    #[test]
+    fn errors_beyond_the_names_that_are_kept_are_counted_together() {
+        let mut canary = Availability::new([place("a")], SECOND);
+        for number in 0..20 {
+            let error = Some(format!("Error{number:02}"));
+            canary.record(&place("a"), Sample { error, ..sample(Outcome::ServerError) });
+        }
+        let window = canary.turn(SECOND, 0).remove(0);
+        assert_eq!(window.errors[OTHER_ERRORS], 4);
+        assert_eq!(window.errors.values().sum::<u64>(), window.failed);
     }
 
     #[test]

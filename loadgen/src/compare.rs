@@ -16,6 +16,10 @@ use crate::statistics::{Interval, each_of, independent_ratio, paired_ratio};
 /// Ratios closer to 1 than this are never called a difference: histograms keep three significant digits.
 pub const MARGIN: f64 = 0.001;
 
+/// An interval whose ends differ by a larger factor, and that allows equality, says nothing: a side that is half as
+/// fast again could hide in it.
+pub const WIDEST: f64 = 2.0;
+
 /// One of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -117,16 +121,8 @@ pub type Measured = BTreeMap<Metric, f64>;
 /// What a run contributes.
 #[must_use]
 pub fn measured(result: &RunResult) -> Measured {
-    let successful: u64 = result
-        .total
-        .outcomes
-        .iter()
-        .filter(|(outcome, _)| outcome.is_success())
-        .map(|(_, count)| count)
-        .sum();
-    let seconds = result.lasted_us.max(1) as f64 / 1e6;
     let mut measured = Measured::from([
-        (Metric::Rate, successful as f64 / seconds),
+        (Metric::Rate, result.successes_per_second(None)),
         (Metric::LatencyP50, result.total.latency.p50_us as f64),
         (Metric::LatencyP99, result.total.latency.p99_us as f64),
     ]);
@@ -146,8 +142,28 @@ pub enum Finding {
     Higher,
     /// B's value is lower.
     Lower,
+    /// The interval is so wide that it says nothing: too few runs, or too noisy ones.
+    TooNoisy,
     /// Too few runs, or none with a value.
     Unknown,
+}
+
+impl Row {
+    /// The finding, as people read it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match (self.finding, self.interval) {
+            (Finding::NoDifferenceDetectable, _) => "no difference detectable".to_owned(),
+            (Finding::Higher, _) => "B is higher".to_owned(),
+            (Finding::Lower, _) => "B is lower".to_owned(),
+            (Finding::TooNoisy, Some((low, high))) => {
+                format!("too few or too noisy runs to say: interval {low:.3}…{high:.3}")
+            }
+            (Finding::TooNoisy | Finding::Unknown, _) => {
+                "too few runs to say, or nothing measured".to_owned()
+            }
+        }
+    }
 }
 
 /// One metric's comparison.
@@ -240,6 +256,7 @@ fn row(metric: Metric, (a, b): (&[Measured], &[Measured]), paired: bool, confide
 
 fn finding(interval: Interval) -> Finding {
     match interval {
+        wide if wide.allows_equality(MARGIN) && !(wide.high / wide.low <= WIDEST) => Finding::TooNoisy,
         equal if equal.allows_equality(MARGIN) => Finding::NoDifferenceDetectable,
         higher if higher.middle > 1.0 => Finding::Higher,
         _ => Finding::Lower,
@@ -353,6 +370,17 @@ mod tests {
         let comparison = Comparison::of(["a".into(), "b".into()], vec![a], vec![b], true, CONFIDENCE);
         assert_eq!(comparison.rows.len(), 3);
         assert!(comparison.rows.iter().all(|row| row.finding == Finding::Unknown && row.interval.is_none()));
+        assert!(!comparison.differs());
+    }
+
+    #[test]
+    fn an_interval_as_wide_as_a_factor_of_two_finds_nothing() {
+        let run = |value: f64| Measured::from([(Metric::LatencyP50, value)]);
+        let a = [100.0, 100.0, 100.0, 100.0].map(run).to_vec();
+        let b = [80.0, 130.0, 70.0, 150.0].map(run).to_vec();
+        let comparison = Comparison::of(["a".into(), "b".into()], a, b, true, CONFIDENCE);
+        assert_eq!(comparison.rows[0].finding, Finding::TooNoisy);
+        assert!(comparison.rows[0].text().starts_with("too few or too noisy runs to say: interval 0."));
         assert!(!comparison.differs());
     }
 

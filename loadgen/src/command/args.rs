@@ -44,16 +44,16 @@ pub(super) struct TrafficArgs {
 
     /// Operations and their shares: get, get-eventual, put, insert, put-if-present, update, delete, query, scan,
     /// batch-get, batch-write, read-modify-write. Default: get=90,put=10.
-    #[arg(long, value_name = "MIX")]
+    #[arg(long, value_name = "MIX", allow_hyphen_values = true)]
     pub mix: Option<Mix>,
 
     /// Keys: a number of them, or a distribution: zipf:10000:0.99, latest:10000, hotspot:10000:0.2:0.8,
     /// sequential:10000, 'moving:10000:0.5 every 10s'. Default: 10000, all equally.
-    #[arg(long, value_name = "KEYS", value_parser = keys)]
+    #[arg(long, value_name = "KEYS", allow_hyphen_values = true, value_parser = keys)]
     pub keys: Option<KeyDistribution>,
 
     /// Bytes of an item by DynamoDB's rule: 900, uniform:100-2000, lognormal:900:0.5. Default: 900.
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub item_size: Option<ItemSize>,
 
     /// File (TOML) that says what is sent: several streams, tables and principals.
@@ -79,11 +79,11 @@ pub(super) struct SendingArgs {
 
     /// What happens after a failed attempt: none, standard, adaptive or naive, as in standard:3 for three attempts
     /// at most. Default: none.
-    #[arg(long, value_name = "MODEL")]
+    #[arg(long, value_name = "MODEL", allow_hyphen_values = true)]
     pub retry: Option<RetryModel>,
 
     /// How long an attempt may take. Default: 5s.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = humantime::parse_duration)]
     pub attempt_timeout: Option<Duration>,
 
     /// Ask the service what each request cost, and add it up beside what it must cost.
@@ -102,7 +102,7 @@ pub(super) struct RateArgs {
     /// When requests are due: 500/s (random gaps, as independent callers), 'constant:500/s' (even gaps),
     /// 'ramp:100/s..2000/s', 'step:100/s..1000/s by 100/s every 10s', 'spike:500/s to 5000/s at 20s for 5s',
     /// 'sine:500/s +-300/s every 60s', 'onoff:1000/s on 5s off 5s'.
-    #[arg(long, value_name = "RATE", visible_alias = "arrivals")]
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true, visible_alias = "arrivals")]
     pub rate: Option<Arrivals>,
 
     /// Closed loop: each connection sends when its last request was answered, as fast as that is. Such a run hides
@@ -116,11 +116,11 @@ pub(super) struct RateArgs {
 #[command(next_help_heading = "When")]
 pub(super) struct DurationArgs {
     /// How long is measured.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = humantime::parse_duration)]
     pub duration: Option<Duration>,
 
     /// What is sent before that and left out of every figure.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = humantime::parse_duration)]
     pub warm_up: Option<Duration>,
 }
 
@@ -147,7 +147,7 @@ pub(super) struct OutputArgs {
 pub(super) struct MeasureArgs {
     /// What must hold, or the exit code is 99; repeatable: 'p99<10ms', 'success>=99.9%', 'throttled<1%',
     /// 'rate>=4900/s', of one stream 'p99.9<=50ms@NAME'.
-    #[arg(long = "threshold", value_name = "OBJECTIVE")]
+    #[arg(long = "threshold", value_name = "OBJECTIVE", allow_hyphen_values = true)]
     pub thresholds: Vec<Objective>,
 
     /// Write latencies as an HDR interval log, which HdrHistogram's tools and `weir load report` merge.

@@ -31,10 +31,17 @@ impl CallFailure {
     }
 }
 
+/// What to do about a handshake that failed.
+const UNTRUSTED: &str = "\n  If the endpoint's certificate is not trusted: SSL_CERT_FILE can name a root certificate file \
+                         (PEM). If it does not speak TLS: write http://";
+
 /// Calls an operation, and reads its answer.
 pub(super) async fn call(client: &mut Client, operation: &str, body: Vec<u8>) -> Result<Value, CallFailure> {
     match client.call(operation, body.into()).await {
         Ok(answer) => read(operation, answer.status, &answer.body),
+        Err(error @ CallError::NotSent { name: "TlsHandshakeFailed", .. }) => {
+            Err(CallFailure::Refused(format!("{error}{UNTRUSTED}")))
+        }
         Err(error @ CallError::NotSent { .. }) => Err(CallFailure::Unreachable(error.to_string())),
         Err(error @ CallError::Unanswered { .. }) => Err(CallFailure::Unavailable(error.to_string())),
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{DurationArgs, PreparationArgs, RateArgs, SendingArgs, TargetArgs, TrafficArgs};
@@ -19,7 +20,7 @@ use super::prepare::{Preparing, prepare};
 use super::session::{Fleets, Session};
 use super::spec_of::{Flags, OWN_TABLE, spec_of};
 use crate::canary::{Availability, Place, Sample, Window};
-use crate::engine::{CallError, Client, classify};
+use crate::engine::{Client, classify};
 use crate::outcome::Outcome;
 use crate::report::figure;
 use crate::spec::{Protocol, RunSpec, StreamSpec};
@@ -30,6 +31,8 @@ const OPERATIONS: [Operation; 3] = [Operation::GetItem, Operation::GetItemEventu
 const USUAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Ends of requests that wait to be counted: far more than ticks of any rate make in a moment.
 const QUEUE: usize = 10_000;
+/// The error of a request that nobody could be made to send.
+const NO_CLIENT: &str = "NoClient";
 /// Keys of a table of its own.
 const USUAL_KEYS: &str = "uniform:1000";
 /// At most so many requests per second and operation: a canary is no load.
@@ -103,7 +106,9 @@ pub(super) async fn run(
     let session = Session::open(&target, fleets).await?;
     let spec = args.spec(&session)?;
     let own = args.tables.is_empty();
-    prepare(&session, &spec, Preparing::of(&args.preparation, own, args.quiet), stop).await?;
+    let through = answering(&session, &spec, &args).await?;
+    let preparing = RunSpec { endpoints: vec![through], ..spec.clone() };
+    prepare(&session, &preparing, Preparing::of(&args.preparation, own, args.quiet), stop).await?;
 
     let names: BTreeMap<_, _> = labelled.into_iter().map(|(label, url)| (url, label)).collect();
     let canary = Canary { args: &args, session: &session, spec: &spec, names };
@@ -120,6 +125,29 @@ pub(super) async fn run(
         _ if count == 0 => Err(Failure::Stopped("stopped before anything was counted".into())),
         _ => Ok(()),
     }
+}
+
+/// The first endpoint that answers at all. The others need not: that they do not is what a canary is there to see.
+async fn answering(session: &Session, spec: &RunSpec, args: &CanaryArgs) -> Result<String, Failure> {
+    let mut failures = Vec::new();
+    for endpoint in &spec.endpoints {
+        let client = session.client(endpoint, &spec.region, args.profile.as_deref(), spec.protocol)?;
+        let answer = client.with_timeout(spec.attempt_timeout).call("ListTables", "{}".into()).await;
+        match answer {
+            Ok(answer) if answer.status < 500 => {
+                for failure in failures.iter().filter(|_| !args.quiet) {
+                    eprintln!("{failure}; it counts as unavailable");
+                }
+                return Ok(endpoint.clone());
+            }
+            Ok(answer) => failures.push(format!("{endpoint} answers HTTP {}", answer.status)),
+            Err(error) => failures.push(error.to_string()),
+        }
+    }
+    let why = failures.join("; ");
+    Err(Failure::Other(anyhow::anyhow!(
+        "no endpoint answers: {why}. Is the endpoint right, and does it run?"
+    )))
 }
 
 impl CanaryArgs {
@@ -178,7 +206,6 @@ impl Canary<'_> {
                     source: RequestSource::new(&stream, false, seed, 0, 1),
                     clients: Clients { idle: Vec::new(), new: self.clients(endpoint)? },
                     every: Duration::from_secs_f64(1.0 / self.args.rate.get()),
-                    timeout: self.spec.attempt_timeout,
                     ended: ended.clone(),
                 };
                 senders.spawn(sender.run(done.clone()));
@@ -322,7 +349,6 @@ struct Sender<F> {
     source: RequestSource,
     clients: Clients<F>,
     every: Duration,
-    timeout: Duration,
     ended: mpsc::Sender<(Arc<Place>, Sample)>,
 }
 
@@ -342,10 +368,18 @@ impl<F: Fn() -> Option<Client> + Send + 'static> Sender<F> {
                 biased;
                 () = stop.cancelled() => break,
                 Some(Ok(client)) = calls.join_next() => self.clients.idle.push(client),
-                _ = ticks.tick() => {
-                    let Some(client) = self.clients.idle.pop().or_else(|| (self.clients.new)()) else { continue };
+                due = ticks.tick() => {
+                    let (place, ended) = (Arc::clone(&self.place), self.ended.clone());
                     let planned = self.source.next(wire::clock::now().since(began));
-                    calls.spawn(one(client, planned, self.timeout, Arc::clone(&self.place), self.ended.clone()));
+                    match self.clients.idle.pop().or_else(|| (self.clients.new)()) {
+                        Some(client) => _ = calls.spawn(one(client, planned, due, place, ended)),
+                        None => {
+                            let error = Some(NO_CLIENT.to_owned());
+                            let sample = Sample { outcome: Outcome::NotSent, latency: due.elapsed(), error };
+                            // Nobody counts any more: the canary has ended.
+                            _ = ended.send((place, sample)).await;
+                        }
+                    }
                 }
             }
         }
@@ -353,29 +387,25 @@ impl<F: Fn() -> Option<Client> + Send + 'static> Sender<F> {
     }
 }
 
-/// Sends one request, and tells how it ended.
+/// Sends one request that was `due`, and tells how it ended.
 async fn one(
     mut client: Client,
     planned: Planned,
-    timeout: Duration,
+    due: Instant,
     place: Arc<Place>,
     ended: mpsc::Sender<(Arc<Place>, Sample)>,
 ) -> Client {
-    let began = wire::clock::now();
-    let answer = tokio::time::timeout(timeout, client.call(planned.target, planned.body)).await;
-    let (outcome, error) = match answer {
-        Ok(Ok(answer)) => {
+    let (outcome, error) = match client.call(planned.target, planned.body).await {
+        Ok(answer) => {
             let (outcome, error) = classify(answer.status, &answer.body);
             (outcome, error.map(std::borrow::Cow::into_owned))
         }
-        Ok(Err(CallError::NotSent { why, .. })) => (Outcome::Broken, Some(why)),
-        Ok(Err(CallError::Unanswered { why, .. })) => (Outcome::Broken, Some(why)),
-        Err(_) => {
-            client.disconnect();
-            (Outcome::TimedOut, Some("TimedOut".to_owned()))
+        Err(error) => {
+            let outcome = if error.is_timeout() { Outcome::TimedOut } else { Outcome::Broken };
+            (outcome, Some(error.name().to_owned()))
         }
     };
-    let latency = wire::clock::now().since(began);
+    let latency = due.elapsed();
     // Nobody counts any more: the canary has ended.
     _ = ended.send((place, Sample { outcome, latency, error })).await;
     client

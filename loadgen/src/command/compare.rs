@@ -18,7 +18,7 @@ use super::prepare::{Preparing, prepare};
 use super::run::{letter, read_scenario, ycsb_traffic};
 use super::session::{Fleets, Session};
 use super::spec_of::{Flags, spec_of};
-use crate::compare::{Comparison, Finding, Side, measured, order};
+use crate::compare::{Comparison, Side, measured, order};
 use crate::report::{self, figure};
 use crate::result::RunResult;
 use crate::spec::RunSpec;
@@ -27,6 +27,10 @@ const USUAL_DURATION: Duration = Duration::from_secs(5);
 const USUAL_WARM_UP: Duration = Duration::from_secs(1);
 /// Of a hundred comparisons of a side with itself, so many may find a difference.
 const MOST_FALSE_FINDINGS: f64 = 0.05;
+
+/// Student's t of fewer is so large that an interval says nothing.
+const LEAST_PAIRS: u16 = 4;
+const MOST_PAIRS: u16 = 1000;
 
 /// Arguments of `weir load compare`.
 #[derive(Debug, Clone, Args)]
@@ -38,8 +42,8 @@ pub struct CompareArgs {
     /// The side that is looked at, likewise.
     #[arg(long, value_name = "SIDE", allow_hyphen_values = true, required_unless_present = "self_check")]
     b: Option<String>,
-    /// How many pairs of runs.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(2..=1000))]
+    /// How many pairs of runs, at least 4.
+    #[arg(long, value_name = "N", default_value_t = 10, allow_hyphen_values = true, value_parser = pairs)]
     pairs: u16,
     /// How sure the intervals are, all together: of a hundred comparisons of a side with itself, about one finds a
     /// difference with 99%.
@@ -301,28 +305,41 @@ impl Interleaved<'_> {
     /// Compares A with itself, many times: what it finds is chance.
     async fn check_itself(&self, times: u16, stop: &CancellationToken) -> Result<(), Failure> {
         let seed = self.args.sending.seed.unwrap_or(1);
-        let (mut found, mut done) = (0_u32, 0_u32);
+        let (mut found, mut done, mut invalid) = (0_u32, 0_u32, 0_u32);
         for number in 0..u64::from(times) {
             // Seeds of one comparison's pairs follow one another: those of the next begin beyond them.
             let runs = self.run(seed.wrapping_add(number * 1_000_003), stop).await?;
             if stop.is_cancelled() {
                 break;
             }
+            if let Some(why) = runs.invalid() {
+                invalid += 1;
+                self.say(&format!(
+                    "comparison {} of {times}: not counted, a run was invalid: {why}",
+                    done + invalid
+                ));
+                continue;
+            }
             let labels = ["A".to_owned(), "A".to_owned()];
             let comparison = runs.compared(labels, true, self.args.confidence);
             done += 1;
             found += u32::from(comparison.differs());
-            let verdict =
-                if comparison.differs() { "found a difference" } else { "no difference detectable" };
-            self.say(&format!("comparison {done} of {times}: {verdict}"));
+            let verdict = if comparison.differs() { "found a difference" } else { "found no difference" };
+            self.say(&format!("comparison {} of {times}: {verdict}", done + invalid));
         }
-        let text = format!("{found} of {done} comparisons of A with itself found a difference\n");
-        match f64::from(found) <= MOST_FALSE_FINDINGS * f64::from(done) && done == u32::from(times) {
-            true => print(&text),
-            false if done < u32::from(times) => {
-                Err(Failure::Stopped(format!("stopped: {}", text.trim_end())))
-            }
-            false => Err(Failure::Missed(text.trim_end().to_owned())),
+        let mut text = format!("{found} of {done} comparisons of A with itself found a difference");
+        if invalid > 0 {
+            text.push_str(&format!("; {invalid} more had invalid runs and are not counted"));
+        }
+        if done + invalid < u32::from(times) {
+            return Err(Failure::Stopped(format!("stopped: {text}")));
+        }
+        if done < invalid || done == 0 {
+            return Err(Failure::Invalid(format!("{text}: too few are left; compare at a lower rate")));
+        }
+        match f64::from(found) <= MOST_FALSE_FINDINGS * f64::from(done) {
+            true => print(&format!("{text}\n")),
+            false => Err(Failure::Missed(text)),
         }
     }
 }
@@ -390,17 +407,11 @@ fn text(comparison: &Comparison) -> String {
     table.load_preset(comfy_table::presets::NOTHING);
     table.set_header(["", "A", "B", "B ÷ A", "INTERVAL", "FINDING"]);
     for row in &comparison.rows {
-        let finding = match row.finding {
-            Finding::NoDifferenceDetectable => "no difference detectable",
-            Finding::Higher => "B is higher",
-            Finding::Lower => "B is lower",
-            Finding::Unknown => "unknown: too few runs, or nothing measured",
-        };
         let interval =
             row.interval.map_or_else(|| "-".to_owned(), |(low, high)| format!("{low:.3} to {high:.3}"));
         let value = |value: f64| if value.is_finite() { row.metric.text(value) } else { "-".to_owned() };
         let ratio = if row.ratio.is_finite() { format!("{:.3}", row.ratio) } else { "-".to_owned() };
-        table.add_row([row.metric.title(), value(row.a), value(row.b), ratio, interval, finding.to_owned()]);
+        table.add_row([row.metric.title(), value(row.a), value(row.b), ratio, interval, row.text()]);
     }
     let [a, b] = &comparison.sides;
     let [of_a, of_b] = comparison.runs;
@@ -409,6 +420,17 @@ fn text(comparison: &Comparison) -> String {
     format!(
         "{a}\n{b}\n{of_a} runs of A, {of_b} of B, {how}; all intervals together hold with {confidence} confidence\n\n{table}\n"
     )
+}
+
+fn pairs(text: &str) -> Result<u16, String> {
+    match text.trim().parse() {
+        Ok(pairs @ LEAST_PAIRS..=MOST_PAIRS) => Ok(pairs),
+        Ok(0..LEAST_PAIRS) => Err(format!(
+            "from fewer than {LEAST_PAIRS} pairs nothing follows: their intervals are wider than most differences; 10 \
+             is usual"
+        )),
+        _ => Err(format!("expected {LEAST_PAIRS} to {MOST_PAIRS} pairs, such as 10")),
+    }
 }
 
 fn confidence(text: &str) -> Result<f64, String> {
@@ -442,6 +464,15 @@ mod tests {
             let Err(error) = given("--b", text) else { panic!("{text}") };
             assert!(error.to_string().contains(expected) && error.exit_code() == 2, "{error}");
         }
+    }
+
+    #[test]
+    fn fewer_than_four_pairs_are_refused_with_the_reason() {
+        assert_eq!((pairs("4"), pairs("1000")), (Ok(4), Ok(1000)));
+        assert!(
+            pairs("3").unwrap_err().contains("fewer than 4")
+                && pairs("-1").unwrap_err().contains("4 to 1000")
+        );
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub enum Failure {
     #[error("{0}")]
     Stopped(String),
     /// Everything else: 1.
-    #[error("{0:#}")]
+    #[error(transparent)]
     Other(#[from] anyhow::Error),
 }
 

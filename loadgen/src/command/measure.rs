@@ -134,7 +134,11 @@ fn advise(result: &mut RunResult) {
         ("InvalidSignatureException", "the secret key or --region is wrong, or this machine's clock"),
         ("AccessDeniedException", "the principal may not do this: its policy must allow it"),
         ("ConnectionRefused", "nobody listens at an endpoint: is it right, and does it run?"),
-        ("TlsHandshakeFailed", "the endpoint's certificate is not trusted, or it does not speak TLS"),
+        (
+            "TlsHandshakeFailed",
+            "the endpoint's certificate is not trusted (SSL_CERT_FILE can name a root certificate file), or it does \
+             not speak TLS (write http://)",
+        ),
     ];
     for (error, advice) in ADVICE {
         if let Some(count) = result.total.errors.get(error) {
@@ -152,10 +156,10 @@ pub(super) fn check_objectives(objectives: &[Objective], spec: &RunSpec) -> Resu
 /// What the exit code says of a run.
 fn verdict(result: &RunResult, findings: &[Finding], stopped: bool) -> Result<(), Failure> {
     if !result.validity.valid {
-        let why = result.validity.reasons.join("; ");
-        return Err(Failure::Invalid(format!(
-            "the run was invalid, so its figures say nothing about the service: {why}"
-        )));
+        // Why is in the summary.
+        return Err(Failure::Invalid(
+            "the run was invalid, so its figures say nothing about the service".to_owned(),
+        ));
     }
     let missed: Vec<_> = findings.iter().filter(|finding| !finding.held).collect();
     if !missed.is_empty() {
@@ -165,8 +169,45 @@ fn verdict(result: &RunResult, findings: &[Finding], stopped: bool) -> Result<()
             .collect();
         return Err(Failure::Missed(format!("did not hold: {}", texts.join(", "))));
     }
-    match stopped {
-        true => Err(Failure::Stopped("stopped; what was measured until then is reported".into())),
-        false => Ok(()),
+    match (stopped, nothing_succeeded(result)) {
+        // Thresholds that hold say that this is what was wanted.
+        (_, Some(text)) if findings.is_empty() => Err(Failure::Other(anyhow::anyhow!(text))),
+        (false, Some(text)) => {
+            eprintln!("{text}");
+            Ok(())
+        }
+        (true, _) => Err(Failure::Stopped("stopped; what was measured until then is reported".into())),
+        (false, None) => Ok(()),
+    }
+}
+
+/// That no request of a run succeeded, and why most did not.
+fn nothing_succeeded(result: &RunResult) -> Option<String> {
+    if result.total.offered == 0 || result.total.successes() > 0 {
+        return None;
+    }
+    let errors = result.total.errors.iter().max_by_key(|(_, count)| **count);
+    let why =
+        errors.map_or_else(|| "none was answered".to_owned(), |(error, count)| format!("{error} ({count})"));
+    Some(format!("no request succeeded: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Outcome;
+    use crate::report::fixture::Story;
+
+    #[test]
+    fn a_run_in_which_nothing_succeeded_fails_unless_a_threshold_holds() {
+        let mut result = Story::default().result();
+        assert!(verdict(&result, &[], false).is_ok());
+        result.total.outcomes = [(Outcome::ClientError, result.total.offered)].into();
+        result.total.errors = [("Rare".to_owned(), 1), ("AccessDeniedException".to_owned(), 7)].into();
+        let failure = verdict(&result, &[], false).unwrap_err();
+        assert_eq!(failure.exit_code(), 1);
+        assert_eq!(failure.to_string(), "no request succeeded: AccessDeniedException (7)");
+        let holds = "success<1%".parse::<Objective>().unwrap().holds(&result);
+        assert!(holds.held && verdict(&result, &[holds], false).is_ok());
     }
 }

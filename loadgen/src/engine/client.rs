@@ -148,6 +148,11 @@ impl Client {
         }
     }
 
+    /// Closes the connection; the next call opens another.
+    pub fn disconnect(&mut self) {
+        self.link = None;
+    }
+
     async fn is_connected(&mut self) -> bool {
         match &mut self.link {
             Some(link) => link.is_usable().await,

@@ -27,8 +27,11 @@ pub fn comparison_html(comparison: &Comparison, runs: &[(&str, &RunResult)]) -> 
         comparison.rows.iter().filter(|row| matches!(row.finding, Finding::Higher | Finding::Lower));
     let differing: Vec<_> = differing.map(|row| row.metric.title()).collect();
     let (tone, headline) = match differing.as_slice() {
-        [] if comparison.rows.iter().all(|row| row.finding == Finding::Unknown) => {
-            ("warn", "Too few runs to say anything".to_owned())
+        [] if comparison.rows.iter().all(|row| says_nothing(row.finding)) => {
+            ("warn", "Too few or too noisy runs to say anything".to_owned())
+        }
+        [] if comparison.rows.iter().any(|row| says_nothing(row.finding)) => {
+            ("warn", "No difference detectable where the runs say anything".to_owned())
         }
         [] => ("good", "No difference detectable".to_owned()),
         some => ("warn", format!("A and B differ in {}", some.join(", "))),
@@ -65,7 +68,7 @@ fn table(comparison: &Comparison) -> Table {
             finite(row.b, &row.metric),
             ratio,
             interval,
-            named(row.finding).to_owned(),
+            row.text(),
         ]);
     }
     table
@@ -75,13 +78,8 @@ fn finite(value: f64, metric: &crate::compare::Metric) -> String {
     if value.is_finite() { metric.text(value) } else { figure::NONE.to_owned() }
 }
 
-const fn named(finding: Finding) -> &'static str {
-    match finding {
-        Finding::NoDifferenceDetectable => "no difference detectable",
-        Finding::Higher => "B is higher",
-        Finding::Lower => "B is lower",
-        Finding::Unknown => "too few runs to say",
-    }
+const fn says_nothing(finding: Finding) -> bool {
+    matches!(finding, Finding::TooNoisy | Finding::Unknown)
 }
 
 /// The ratios with their intervals as a picture: equality is a line that an interval crosses or does not.
@@ -128,7 +126,7 @@ fn intervals(comparison: &Comparison) -> String {
         let y = index as f64 * ROW + ROW / 2.0 + 2.0;
         let tone = match row.finding {
             Finding::Higher | Finding::Lower => "throttled",
-            Finding::NoDifferenceDetectable | Finding::Unknown => "asked",
+            Finding::NoDifferenceDetectable | Finding::TooNoisy | Finding::Unknown => "asked",
         };
         let title = super::plot::escaped(&row.metric.title());
         _ = write!(

@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{
-    IntervalLogIterator, IntervalLogWriterBuilder, IntervalLogWriterError, LogEntry, Tag,
+    IntervalLogIterator, IntervalLogWriterBuilder, IntervalLogWriterError, LogEntry, LogIteratorError, Tag,
 };
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializeError, V2DeflateSerializer};
 
@@ -210,7 +210,12 @@ impl MergedHdr {
             let interval = match entry {
                 Ok(LogEntry::Interval(interval)) => interval,
                 Ok(_) => continue,
-                Err(error) => return Err(format!("no interval log of HdrHistogram: {error:?}")),
+                Err(LogIteratorError::ParseError { offset }) => {
+                    return Err(format!(
+                        "this is no interval log of HdrHistogram, nor JSON of `weir load` (*.json): byte {offset} is \
+                         none of its lines"
+                    ));
+                }
             };
             let at = interval.start_timestamp().as_secs_f64();
             let unreadable = |why: String| format!("the histogram at {at} s cannot be read: {why}");

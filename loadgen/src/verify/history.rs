@@ -115,7 +115,7 @@ pub enum HistoryError {
     #[error("the history cannot be read")]
     Io(#[from] io::Error),
     /// A line is not what it should be; lines count from 1.
-    #[error("line {line} of the history is malformed: {source}")]
+    #[error("line {line} of the history is malformed")]
     Malformed {
         /// Which.
         line: usize,

@@ -31,6 +31,8 @@ pub(super) struct Shared {
     pub(super) table: String,
     pub(super) keys: Vec<String>,
     pub(super) endpoints: Vec<String>,
+    /// Whether the service says what a failed condition found.
+    tells_found: bool,
     began: Timestamp,
     /// By key: the value that was seen last; 0: none.
     last_seen: Vec<AtomicU64>,
@@ -48,12 +50,13 @@ pub(super) struct Tally {
 }
 
 impl Shared {
-    pub(super) fn new(table: &str, keys: Vec<String>, endpoints: Vec<String>) -> Self {
+    pub(super) fn new(table: &str, keys: Vec<String>, endpoints: Vec<String>, tells_found: bool) -> Self {
         Self {
             table: table.to_owned(),
             last_seen: keys.iter().map(|_| AtomicU64::new(0)).collect(),
             keys,
             endpoints,
+            tells_found,
             began: wire::clock::now(),
             tally: Tally::default(),
         }
@@ -152,7 +155,7 @@ impl Recorder {
         let began = self.shared.now();
         let answer = self.client.call(operation, body.into()).await;
         let ended = self.shared.now();
-        let told = Told::of(asked, &answer);
+        let told = Told::of(asked, &answer, self.shared.tells_found);
         self.shared.tally.count(asked, &told);
         if let Some(what) = told.what {
             if let Some(state) = shown(&what) {

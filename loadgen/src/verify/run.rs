@@ -12,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::VerifyArgs;
 use super::checker::{Findings, check};
-use super::history::History;
+use super::history::{History, What};
+use super::plan::Asked;
 use super::recorder::{Recorder, Shared, read_all, record};
 use super::summary::summary;
+use super::told::Told;
 use crate::credentials::Credentials;
 use crate::engine::Client;
 use crate::spec::Protocol;
@@ -23,6 +25,8 @@ use crate::spec::Protocol;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 const SHOW_EVERY: Duration = Duration::from_secs(1);
+/// So often a probe is sent that is not answered.
+const MOST_PROBES: u32 = 10;
 
 /// Where calls go, and as whom.
 #[derive(Debug, Clone)]
@@ -41,7 +45,11 @@ pub struct Target {
 /// When the table cannot be made ready, or the history's file not be written.
 pub async fn run(target: &Target, args: &VerifyArgs, stop: &CancellationToken) -> anyhow::Result<Findings> {
     prepare(target, args, stop).await?;
-    let history = call(target, args, stop).await?;
+    let tells_found = tells_found(target, args).await?;
+    if !tells_found && !args.quiet {
+        eprintln!("the service does not say what a failed condition found: such calls show less");
+    }
+    let history = call(target, args, tells_found, stop).await?;
     if let Some(path) = &args.history {
         write_history(&history, path).with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -72,10 +80,15 @@ fn write_history(history: &History, path: &Path) -> std::io::Result<()> {
     file.flush()
 }
 
-async fn call(target: &Target, args: &VerifyArgs, stop: &CancellationToken) -> anyhow::Result<History> {
+async fn call(
+    target: &Target,
+    args: &VerifyArgs,
+    tells_found: bool,
+    stop: &CancellationToken,
+) -> anyhow::Result<History> {
     let run = wire::clock::unix_now().get();
     let keys = (0..args.keys).map(|key| format!("verify-{run:x}-{key}")).collect();
-    let shared = Arc::new(Shared::new(&args.table, keys, target.endpoints.clone()));
+    let shared = Arc::new(Shared::new(&args.table, keys, target.endpoints.clone(), tells_found));
     let pace = args.rate.map(|rate| Duration::from_secs(1) * args.clients / rate);
     let over = stop.child_token();
     let watching = tokio::spawn(watch(Arc::clone(&shared), args.duration, args.quiet, over.clone()));
@@ -189,6 +202,41 @@ async fn prepare(target: &Target, args: &VerifyArgs, stop: &CancellationToken) -
             anyhow::bail!("stopped before the first call");
         }
     }
+}
+
+/// Whether the service says what a failed condition found, of each kind of write: without that, an answer that shows
+/// no item does not say that there was none.
+async fn tells_found(target: &Target, args: &VerifyArgs) -> anyhow::Result<bool> {
+    const THERE: Option<u64> = Some(2);
+    let mut client = client(target, 0)?;
+    let key = format!("verify-{:x}-probe", wire::clock::unix_now().get());
+    let put = Asked::Write { new: THERE, as_update: false, condition: None, returns_old: false };
+    let refused =
+        |new, as_update| Asked::Write { new, as_update, condition: Some(Some(1)), returns_old: false };
+    if probe(&mut client, put, args, &key).await.is_none() {
+        return Ok(false);
+    }
+    for asked in [refused(Some(3), false), refused(Some(3), true), refused(None, false)] {
+        let told = probe(&mut client, asked, args, &key).await;
+        if told != Some(What::Refused { expected: Some(1), found: Some(THERE) }) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What a call was told, once it is answered without an error.
+async fn probe(client: &mut Client, asked: Asked, args: &VerifyArgs, key: &str) -> Option<What> {
+    let (operation, body) = asked.request(&args.table, key);
+    let body = bytes::Bytes::from(serde_json::to_vec(&body).expect("a JSON value can be written"));
+    for _ in 0..MOST_PROBES {
+        let told = Told::of(asked, &client.call(operation, body.clone()).await, false);
+        if told.error.is_none() {
+            return told.what;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    None
 }
 
 fn keys_suit(table: &Value, name: &str) -> anyhow::Result<()> {

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::history::{Fate, State, What};
 use super::plan::{Asked, value_of};
-use crate::engine::{Answer, CallError};
+use crate::engine::{Answer, CallError, classify};
+use crate::outcome::Outcome;
 
 /// What became of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,28 +16,25 @@ pub struct Told {
     pub error: Option<String>,
 }
 
-/// The name of the exception that a condition's failure is.
-const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
-
 impl Told {
-    /// What a call was told.
+    /// What a call was told. `tells_found`: whether the service is known to say what a failed condition found
+    /// (`ReturnValuesOnConditionCheckFailure`); of another, an answer without an item says nothing of the item.
     #[must_use]
-    pub fn of(asked: Asked, answer: &Result<Answer, CallError>) -> Self {
+    pub fn of(asked: Asked, answer: &Result<Answer, CallError>, tells_found: bool) -> Self {
         match answer {
             Ok(Answer { status: 200, body }) => match serde_json::from_slice(body) {
                 Ok(body) => Self { what: Some(succeeded(asked, &body)), error: None },
                 Err(_) => Self::failed(asked, Fate::Unknown, "an answer that is not JSON"),
             },
             Ok(Answer { status, body }) => {
-                let body: Value = serde_json::from_slice(body).unwrap_or_default();
-                let kind = body["__type"].as_str().unwrap_or_default();
-                let kind = kind.rsplit('#').next().unwrap_or(kind);
-                if kind == CONDITION_FAILED {
-                    return Self { what: refused(asked, &body), error: None };
+                let (outcome, name) = classify(*status, body);
+                if outcome == Outcome::ConditionFailed {
+                    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+                    return Self { what: refused(asked, &body, tells_found), error: None };
                 }
                 // What is refused with a 4xx was not begun. A 5xx leaves it open.
                 let fate = if (400..500).contains(status) { Fate::NotDone } else { Fate::Unknown };
-                let name = if kind.is_empty() { format!("HTTP {status}") } else { kind.to_owned() };
+                let name = name.unwrap_or_else(|| format!("HTTP {status}").into());
                 Self::failed(asked, fate, &name)
             }
             Err(CallError::NotSent { .. }) => Self::failed(asked, Fate::NotDone, "no connection"),
@@ -67,11 +65,11 @@ fn succeeded(asked: Asked, body: &Value) -> What {
     }
 }
 
-fn refused(asked: Asked, body: &Value) -> Option<What> {
+fn refused(asked: Asked, body: &Value, tells_found: bool) -> Option<What> {
     let Asked::Write { condition: Some(expected), .. } = asked else { return None };
-    // Without the item there was none, or the service does not know `ReturnValuesOnConditionCheckFailure`.
+    // Without an item there was none, or the service does not tell.
     let found: State = value_of(&body["Item"]);
-    let is_told = found.is_some() || expected.is_some();
+    let is_told = found.is_some() || tells_found;
     Some(What::Refused { expected, found: is_told.then_some(found) })
 }
 
@@ -101,25 +99,41 @@ mod tests {
             (answer(400, r#"{"__type":"x#ThrottlingException"}"#), Fate::NotDone),
             (answer(500, r#"{"__type":"x#InternalServerError"}"#), Fate::Unknown),
             (answer(503, ""), Fate::Unknown),
-            (Err(CallError::NotSent { endpoint: String::new(), why: String::new() }), Fate::NotDone),
-            (Err(CallError::Unanswered { endpoint: String::new(), why: String::new() }), Fate::Unknown),
+            (
+                Err(CallError::NotSent { endpoint: String::new(), name: "x", why: String::new() }),
+                Fate::NotDone,
+            ),
+            (
+                Err(CallError::Unanswered { endpoint: String::new(), name: "x", why: String::new() }),
+                Fate::Unknown,
+            ),
             (answer(200, "{}"), Fate::Done),
         ];
         for (answer, fate) in fates {
             let expected = What::Write { new: Some(7), before: Some(Some(6)), fate };
-            assert_eq!(Told::of(PUT, &answer).what, Some(expected), "{answer:?}");
+            assert_eq!(Told::of(PUT, &answer, true).what, Some(expected), "{answer:?}");
         }
     }
 
     #[test]
     fn what_was_there_is_taken_from_the_answer() {
-        let told = Told::of(TOLD, &answer(200, r#"{"Attributes":{"v":{"N":"5"}}}"#)).what;
+        let told = Told::of(TOLD, &answer(200, r#"{"Attributes":{"v":{"N":"5"}}}"#), true).what;
         assert_eq!(told, Some(What::Write { new: Some(7), before: Some(Some(5)), fate: Fate::Done }));
-        let told = Told::of(TOLD, &answer(200, "{}")).what;
+        let told = Told::of(TOLD, &answer(200, "{}"), true).what;
         assert_eq!(told, Some(What::Write { new: Some(7), before: Some(None), fate: Fate::Done }));
         let body = r#"{"__type":"x#ConditionalCheckFailedException","Item":{"v":{"N":"4"}}}"#;
         let refused = What::Refused { expected: Some(6), found: Some(Some(4)) };
-        assert_eq!(Told::of(PUT, &answer(400, body)).what, Some(refused));
+        assert_eq!(Told::of(PUT, &answer(400, body), true).what, Some(refused));
+    }
+
+    #[test]
+    fn a_refusal_without_the_item_says_that_there_is_none_only_of_a_service_that_would_show_it() {
+        let refused = answer(400, r#"{"__type":"x#ConditionalCheckFailedException"}"#);
+        let found = |tells_found| match Told::of(PUT, &refused, tells_found).what {
+            Some(What::Refused { expected: Some(6), found }) => found,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((found(true), found(false)), (Some(None), None));
     }
 
     #[test]
@@ -127,12 +141,15 @@ mod tests {
         let get = Asked::Read { strong: true, as_query: false };
         let query = Asked::Read { strong: false, as_query: true };
         let item = answer(200, r#"{"Item":{"v":{"N":"4"}}}"#);
-        assert_eq!(Told::of(get, &item).what, Some(What::StrongRead(Some(4))));
-        assert_eq!(Told::of(get, &answer(200, "{}")).what, Some(What::StrongRead(None)));
+        assert_eq!(Told::of(get, &item, true).what, Some(What::StrongRead(Some(4))));
+        assert_eq!(Told::of(get, &answer(200, "{}"), true).what, Some(What::StrongRead(None)));
         let page = answer(200, r#"{"Items":[{"v":{"N":"4"}}]}"#);
-        assert_eq!(Told::of(query, &page).what, Some(What::EventualRead(Some(4))));
-        assert_eq!(Told::of(query, &answer(200, r#"{"Items":[]}"#)).what, Some(What::EventualRead(None)));
-        assert_eq!(Told::of(get, &answer(503, "")).what, None);
+        assert_eq!(Told::of(query, &page, true).what, Some(What::EventualRead(Some(4))));
+        assert_eq!(
+            Told::of(query, &answer(200, r#"{"Items":[]}"#), true).what,
+            Some(What::EventualRead(None))
+        );
+        assert_eq!(Told::of(get, &answer(503, ""), true).what, None);
     }
 
     fn answer(status: u16, body: &str) -> Result<Answer, CallError> {
