@@ -3,6 +3,8 @@
 //! The tiers are the ones that a fleet runs, and they talk as a fleet's do, in the same frames; only that these do
 //! not pass through sockets. What works here works there.
 
+mod begun;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +41,10 @@ pub(crate) async fn run(args: DevArgs, shutdown: CancellationToken) -> anyhow::R
     if let Some(dir) = data_dir {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     }
-    let replicas = replicas(&args, data_dir)?;
+    let replicas = match data_dir {
+        Some(dir) => begun::settle(args.replicas, dir)?,
+        None => args.replicas.unwrap_or_default(),
+    };
     let keys = KeyPair::given_or_kept(args.access_key.clone(), args.secret_key.clone(), data_dir)?;
     let token = OperatorToken::given_or_kept(data_dir)?;
     let metrics = telemetry::start_metrics()?;
@@ -105,11 +110,11 @@ impl Fleet {
         .await?;
         let control_addresses = vec![control.address().to_string()];
 
-        let mut storage = Vec::new();
-        for zone in 0..replicas.count() {
-            let config = storage_config(zone, data_dir, &memds_addresses, &control_addresses);
-            storage.push(StorageNode::start(config).await?);
-        }
+        // Side by side: each waits for the disk several times.
+        let opening = (0..replicas.count())
+            .map(|zone| storage_config(zone, data_dir, &memds_addresses, &control_addresses))
+            .map(StorageNode::start);
+        let storage = futures_util::future::try_join_all(opening).await?;
 
         let mut config = proxy::Config::new(
             SocketAddr::new(args.host, args.port),
@@ -171,14 +176,6 @@ impl Fleet {
         }
         Ok(self.control.join().await?)
     }
-}
-
-/// How many copies it keeps: as the folder was begun, which its storage nodes' folders tell.
-fn replicas(args: &DevArgs, data_dir: Option<&Path>) -> anyhow::Result<Replicas> {
-    let place = data_dir.unwrap_or(Path::new("memory"));
-    let has = |node: u8| data_dir.is_some_and(|dir| dir.join(format!("storage-{node}")).exists());
-    let begun = has(1).then(|| if has(2) { Replicas::Three } else { Replicas::One });
-    Replicas::settle(args.replicas, begun, place)
 }
 
 fn control_config(
