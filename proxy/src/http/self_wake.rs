@@ -4,8 +4,11 @@
 //! the last piece wakes the sender, which is gone by then: the connection was polled once more, for nothing,
 //! in every request. So a connection is polled with a waker of its own, and that is deaf while a piece is taken.
 //!
-//! Only wakes by the same thread within [`deaf`] are dropped, and whoever uses it wakes again where the wake
-//! was of use: nothing can be lost that comes from anywhere else.
+//! Only wakes by the same thread within [`deaf`] are dropped, and whoever uses it wakes again, with
+//! [`wake_self`], where the wake was of use: nothing can be lost that comes from anywhere else. That suffices
+//! because service and connection are one task, so it holds for HTTP/1 alone: HTTP/2 answers in tasks of their
+//! own, and who takes a piece there wakes the connection's to tell the sender that it may go on. So an HTTP/2
+//! connection, and one that may become one, is polled as usual, and hears everything.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -35,7 +38,7 @@ impl Wake for Listening {
     }
 }
 
-/// Polls `connection` so that it can be [`deaf`].
+/// Polls the HTTP/1 `connection` so that it can be [`deaf`].
 pub(super) async fn listening<F: Future>(mut connection: Pin<&mut F>) -> F::Output {
     let task = Arc::new(Listening::default());
     let waker = Waker::from(Arc::clone(&task));

@@ -114,12 +114,13 @@ impl<H: Handler> Server<H> {
         let served = match beginning {
             Beginning::Http1 => {
                 let connection = self.http1().serve_connection(guarded, service);
-                serve_until(connection, &draining).await.map_err(Into::into)
+                serve_until(connection, beginning, &draining).await.map_err(Into::into)
             }
             Beginning::Unclear => {
                 // Boxed: rare, and so large that every other connection would hold its size, too.
                 let builder = self.builder();
-                Box::pin(serve_until(builder.serve_connection(guarded, service), &draining)).await
+                let connection = builder.serve_connection(guarded, service);
+                Box::pin(serve_until(connection, beginning, &draining)).await
             }
         };
         if let Err(error) = served {
@@ -291,14 +292,25 @@ impl Drop for OpenConnection {
 }
 
 /// Serves a connection; once `draining`, only to the end of the request that it is at.
-async fn serve_until<C>(connection: C, draining: &CancellationToken) -> Result<(), C::Error>
+async fn serve_until<C>(
+    connection: C,
+    beginning: Beginning,
+    draining: &CancellationToken,
+) -> Result<(), C::Error>
 where
     C: GracefulConnection + Future<Output = Result<(), <C as GracefulConnection>::Error>>,
 {
     let mut connection = pin!(connection);
+    let served = async {
+        match beginning {
+            Beginning::Http1 => self_wake::listening(connection.as_mut()).await,
+            // It must hear all: HTTP/2's windows are opened by whoever takes a piece.
+            Beginning::Unclear => connection.as_mut().await,
+        }
+    };
     tokio::select! {
         biased;
-        served = self_wake::listening(connection.as_mut()) => return served,
+        served = served => return served,
         () = draining.cancelled() => {}
     }
     connection.as_mut().graceful_shutdown();
