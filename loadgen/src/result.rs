@@ -133,7 +133,7 @@ pub struct Second {
     pub latency: Latency,
     /// Service time of attempts.
     pub service_p99_us: u64,
-    /// Cost of the successful ones.
+    /// Cost of the successful attempts.
     pub units: Units,
     /// Share of one core that the busiest sending thread used in this second: 0 to 1.
     pub own_cpu: f64,

@@ -132,7 +132,8 @@ impl Retrier {
         Self { model: *model, quota: RetryQuota::new(), limiter: RateLimiter::default() }
     }
 
-    /// Before each attempt: how long the client holds it back. Ask once per attempt, and send it then.
+    /// Before each attempt: zero if the client sends it now; otherwise how long it holds it back at its present rate.
+    /// Ask again then, or sooner: the rate may have risen.
     pub fn before_send(&mut self, now: Timestamp) -> Duration {
         match self.model {
             RetryModel::Adaptive { .. } => self.limiter.before_send(now),

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::objective::{Finding, Objective};
-use crate::result::{RunResult, Validity};
+use crate::result::RunResult;
 use crate::search::{Knee, Purpose, Verdict};
 use crate::spec::RunSpec;
+use crate::validity::only_fell_behind;
 
 /// A search that has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,34 +76,5 @@ impl Probe {
             findings,
             reasons: result.validity.reasons.clone(),
         }
-    }
-}
-
-/// Whether all that was amiss is that every connection waited for an answer: the service was too slow for them, and
-/// what it did answer says by how much.
-fn only_fell_behind(validity: &Validity) -> bool {
-    validity.not_sent > 0 && validity.reasons.len() == 1
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn amiss(not_sent: u64, reasons: usize) -> Validity {
-        Validity {
-            valid: false,
-            reasons: vec!["why".to_owned(); reasons],
-            late_sends: 0,
-            busiest_thread: 0.1,
-            own_cpu_us_per_attempt: 10.0,
-            not_sent,
-        }
-    }
-
-    #[test]
-    fn a_service_that_keeps_all_connections_waiting_is_slow_and_a_late_generator_is_none_of_its_faults() {
-        assert!(only_fell_behind(&amiss(94, 1)));
-        assert!(!only_fell_behind(&amiss(94, 2)));
-        assert!(!only_fell_behind(&amiss(0, 1)));
     }
 }

@@ -129,6 +129,36 @@ async fn failed_attempts_are_tried_again_as_the_model_says_and_counted() {
 }
 
 #[tokio::test]
+async fn an_adaptive_client_of_a_table_that_takes_little_goes_on_sending() {
+    // Five requests a second, of 60.
+    let admitted = AtomicU64::new(0);
+    let by_second: Arc<[AtomicU64; 16]> = Arc::default();
+    let count = Arc::clone(&by_second);
+    let service = Stub::start(move |asked| {
+        count[(asked.since.as_secs() as usize).min(15)].fetch_add(1, Ordering::Relaxed);
+        let most = 5 + asked.since.as_millis() as u64 / 200;
+        let one_more = |admitted: u64| (admitted < most).then_some(admitted + 1);
+        match admitted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
+            Ok(_) => Reply::OK,
+            Err(_) => THROTTLED,
+        }
+    });
+    let retry = "adaptive".parse().unwrap();
+    let spec = RunSpec { retry, duration: Duration::from_secs(6), ..spec(&service, "constant:60/s") };
+
+    let result = measured(&spec).await;
+
+    let asked: Vec<u64> = by_second[..6].iter().map(|second| second.load(Ordering::Relaxed)).collect();
+    assert!(asked.iter().all(|asked| *asked > 0), "{asked:?}");
+    let total = &result.total;
+    let held_back = total.outcomes.get(&Outcome::NotSent).copied().unwrap_or(0);
+    assert_eq!(total.outcomes.values().sum::<u64>(), 360);
+    assert!(total.attempts >= total.offered - held_back, "{total:?}");
+    assert_eq!(held_back, result.validity.not_sent);
+    assert!(result.validity.late_sends < 2, "{:?}", result.validity);
+}
+
+#[tokio::test]
 async fn what_a_slow_service_cannot_take_waits_and_what_waits_too_long_makes_the_run_invalid() {
     let service = Stub::start(|_| Reply { after: Duration::from_millis(100), ..Reply::OK });
     // One connection takes 10 requests a second.

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -12,7 +12,7 @@ use units::Timestamp;
 
 use super::answer::{classify, reported_units};
 use super::due_times::DueTimes;
-use super::exchange::{Exchange, Offered};
+use super::exchange::{Exchange, MOST_WAITING, Offered};
 use super::request::{Due, Job, Request};
 use super::sample::{Attempt, Batch, Ended};
 use super::sums::add_units;
@@ -24,6 +24,9 @@ use crate::workload::RequestSource;
 
 /// Sent so long after it was due though a connection was free, a request is late.
 const LATE: Duration = Duration::from_millis(1);
+/// The first of those that the retry model holds back asks so often at least whether it may go: the rate may have
+/// risen since it was told how long to wait.
+const LONGEST_HOLD: Duration = Duration::from_millis(50);
 /// Keeps the retries' random numbers apart from the arrivals'.
 const OF_RETRIES: u64 = 0x5245_5452;
 /// The error of a request for which there is no connection, nor a reason why.
@@ -36,6 +39,8 @@ pub(super) struct Desk {
     batch: Batch,
     due: DueTimes,
     again: BinaryHeap<Reverse<Later>>,
+    /// By stream, what its retry model holds back, in order.
+    held: Vec<Held>,
     sources: Vec<RequestSource>,
     retriers: Vec<Retrier>,
     rng: ChaCha8Rng,
@@ -53,6 +58,14 @@ pub(super) struct Desk {
     /// Why the last connection could not be made.
     pub(super) unreachable: &'static str,
     later: u64,
+}
+
+/// Requests that a retry model holds back.
+#[derive(Debug, Default)]
+struct Held {
+    requests: VecDeque<Box<Request>>,
+    /// When the first asks again.
+    until: Timestamp,
 }
 
 /// A request that waits for its next attempt.
@@ -92,6 +105,7 @@ impl Desk {
             batch: Batch::default(),
             due,
             again: BinaryHeap::new(),
+            held: spec.streams.iter().map(|_| Held::default()).collect(),
             sources: spec.streams.iter().map(source).collect(),
             retriers: spec.streams.iter().map(|_| Retrier::new(&spec.retry)).collect(),
             rng: ChaCha8Rng::seed_from_u64(spec.seed.wrapping_add(part as u64) ^ OF_RETRIES),
@@ -117,10 +131,8 @@ impl Desk {
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
         let due = self.due.peek().map(|at| self.start + at);
         let again = self.again.peek().map(|Reverse(later)| later.at);
-        match (due, again) {
-            (Some(due), Some(again)) => Some(due.min(again)),
-            (due, again) => due.or(again),
-        }
+        let held = self.held.iter().filter(|held| !held.requests.is_empty()).map(|held| held.until);
+        held.chain(due).chain(again).min()
     }
 
     /// Whether requests will become due.
@@ -146,6 +158,24 @@ impl Desk {
             let Some(Reverse(later)) = self.again.pop() else { break };
             self.offer(Job::Again(later.request), now);
         }
+        for stream in 0..self.held.len() {
+            self.release_held(stream, now);
+        }
+    }
+
+    /// Lets go what the stream's retry model holds back no longer.
+    fn release_held(&mut self, stream: usize, now: Timestamp) {
+        while !self.held[stream].requests.is_empty() && self.held[stream].until <= now {
+            let hold = self.retriers[stream].before_send(now);
+            if !hold.is_zero() {
+                self.held[stream].until = now + hold.min(LONGEST_HOLD);
+                return;
+            }
+            if let Some(mut request) = self.held[stream].requests.pop_front() {
+                request.held = true;
+                self.offer(Job::Again(request), now);
+            }
+        }
     }
 
     /// Counts a request that is due; its first attempt is made by [`Self::plan`].
@@ -167,16 +197,49 @@ impl Desk {
         }
     }
 
-    /// How long the retry model holds an attempt back.
+    /// How long the retry model holds an attempt back; then it is to be asked again. Zero: it goes now.
     pub(super) fn hold(&mut self, request: &mut Request, now: Timestamp) -> Duration {
-        if std::mem::replace(&mut request.held, true) {
+        if request.held {
             return Duration::ZERO;
         }
-        self.retriers[request.due.stream].before_send(now)
+        let held = &self.held[request.due.stream];
+        // Nobody overtakes those that are held already.
+        let hold = if held.requests.is_empty() {
+            self.retriers[request.due.stream].before_send(now).min(LONGEST_HOLD)
+        } else {
+            held.until.since(now).max(Duration::from_micros(1))
+        };
+        request.held = hold.is_zero();
+        // The client it stands for is to send later: that is no lateness of ours.
+        request.due.punctual &= hold.is_zero();
+        hold
+    }
+
+    /// Keeps a request until the retry model lets it go; says when it asks again.
+    pub(super) fn hold_back(&mut self, request: Box<Request>, hold: Duration, now: Timestamp) -> Timestamp {
+        let stream = request.due.stream;
+        if self.kept() >= MOST_WAITING {
+            self.give_up(Job::Again(request), now);
+        } else {
+            let held = &mut self.held[stream];
+            if held.requests.is_empty() {
+                held.until = now + hold;
+            }
+            held.requests.push_back(request);
+        }
+        self.held[stream].until
+    }
+
+    /// Requests that are kept for later.
+    fn kept(&self) -> usize {
+        self.again.len() + self.held.iter().map(|held| held.requests.len()).sum::<usize>()
     }
 
     /// Keeps a request for later.
-    pub(super) fn postpone(&mut self, request: Box<Request>, at: Timestamp) {
+    pub(super) fn postpone(&mut self, request: Box<Request>, at: Timestamp, now: Timestamp) {
+        if self.kept() >= MOST_WAITING {
+            return self.give_up(Job::Again(request), now);
+        }
         self.later += 1;
         self.again.push(Reverse(Later { at, number: self.later, request }));
     }
@@ -240,6 +303,11 @@ impl Desk {
         for Reverse(later) in std::mem::take(&mut self.again) {
             self.give_up(Job::Again(later.request), now);
         }
+        for request in
+            self.held.iter_mut().flat_map(|held| std::mem::take(&mut held.requests)).collect::<Vec<_>>()
+        {
+            self.give_up(Job::Again(request), now);
+        }
     }
 
     /// Takes a lane's word that it cannot connect; whatever waits for lanes that all cannot fails.
@@ -264,18 +332,22 @@ impl Desk {
         let request = self.plan(job);
         let came = Came { sent: None, at: now, answer: Err((Outcome::Broken, self.unreachable)) };
         if let Next::After(pause, request) = self.conclude(request, came) {
-            self.postpone(request, now + pause);
+            self.postpone(request, now + pause, now);
         }
     }
 
-    fn give_up(&mut self, job: Job, now: Timestamp) {
+    /// Ends a request that will not be sent, or not once more.
+    pub(super) fn give_up(&mut self, job: Job, now: Timestamp) {
         match job {
             Job::First(due) => {
                 let operation = None;
                 self.tell_end(due, operation, Outcome::NotSent, now, None, [Units::default(); 2]);
             }
             Job::Again(request) => {
-                self.end(&request, request.last_failure.unwrap_or(Outcome::NotSent), now);
+                // Without a failure, a read-modify-write was read and not written: the time for it is over.
+                let unfinished =
+                    if request.first_sent.is_some() { Outcome::TimedOut } else { Outcome::NotSent };
+                self.end(&request, request.last_failure.unwrap_or(unfinished), now);
             }
         }
     }

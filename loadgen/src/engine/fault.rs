@@ -1,6 +1,7 @@
 //! What goes wrong below HTTP's answers.
 
 use std::io;
+use std::sync::Arc;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,9 @@ pub(super) enum Fault {
     /// What came is no HTTP/1.1 answer, or is larger than any.
     #[error("not an HTTP answer: {0}")]
     NoHttp(&'static str),
+    /// That of a connection which several share.
+    #[error(transparent)]
+    Shared(Arc<Self>),
     /// Nothing within the time for one attempt.
     #[error("no answer in time")]
     TimedOut,
@@ -49,6 +53,7 @@ impl Fault {
             Self::Broken(_) | Self::Http2(_) => "ConnectionBroken",
             Self::Closed => "ConnectionClosed",
             Self::NoHttp(_) => "NotHttp",
+            Self::Shared(fault) => fault.name(),
             Self::TimedOut => "TimedOut",
         }
     }

@@ -1,7 +1,8 @@
 //! A lane's way to the service: a connection of its own, or a place on one that others share (HTTP/2).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use units::Timestamp;
@@ -32,6 +33,9 @@ pub(super) struct Shared {
     current: RefCell<Option<Http2>>,
     /// Held by whoever opens it.
     opening: tokio::sync::Mutex<()>,
+    /// Tries that failed, and how the last did.
+    failures: Cell<u64>,
+    failure: RefCell<Option<Arc<Fault>>>,
 }
 
 /// Ends attempts that take too long. One timer serves all attempts of a lane: setting it to a later time costs next to
@@ -99,13 +103,28 @@ impl Line {
 
 impl Shared {
     async fn join(&self, dialer: &Dialer) -> Result<Link, Fault> {
+        let before = self.failures.get();
         let _opening = self.opening.lock().await;
         if let Some(current) = &*self.current.borrow()
             && current.is_usable()
         {
             return Ok(Link::Http2(Box::new(current.share())));
         }
-        let link = dialer.dial().await?;
+        // What came of a try is the same for all who waited for it.
+        if self.failures.get() != before
+            && let Some(failure) = &*self.failure.borrow()
+        {
+            return Err(Fault::Shared(Arc::clone(failure)));
+        }
+        let link = match dialer.dial().await {
+            Ok(link) => link,
+            Err(fault) => {
+                let fault = Arc::new(fault);
+                self.failures.set(before + 1);
+                *self.failure.borrow_mut() = Some(Arc::clone(&fault));
+                return Err(Fault::Shared(fault));
+            }
+        };
         if let Link::Http2(connection) = &link {
             *self.current.borrow_mut() = Some(connection.share());
         }

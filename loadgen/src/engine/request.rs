@@ -36,7 +36,7 @@ pub(super) struct Request {
     /// The number of the current attempt, from 1.
     pub(super) attempt: u32,
     pub(super) last_failure: Option<Outcome>,
-    /// Whether the retry model was asked how long to hold the current attempt back.
+    /// Whether the retry model lets the current attempt go.
     pub(super) held: bool,
     pub(super) first_sent: Option<Timestamp>,
     pub(super) units: Units,

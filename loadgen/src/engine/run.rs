@@ -18,15 +18,15 @@ use super::endpoint::{Endpoint, InvalidEndpoint};
 use super::link::Dialer;
 use super::progress::Progress;
 use super::sample::Batch;
-use super::sender::{self, Orders, Report};
+use super::sender::{self, MOST_STREAMS, Orders, Report};
 use super::tally::Tally;
 use super::usage::Usage;
 use crate::credentials::{Credentials, CredentialsError, Places};
 use crate::result::{RunResult, SCHEMA};
 use crate::signer::Signer;
-use crate::spec::RunSpec;
+use crate::spec::{Protocol, RunSpec};
 use crate::trace::TraceWriter;
-use crate::validity::{Conduct, judge};
+use crate::validity::{self, Conduct, judge};
 use crate::workload::cost_warnings;
 
 /// From everything being ready to the first request.
@@ -379,19 +379,39 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
     fn result(self, threads: Threads, began_unix_ms: u64) -> Result<RunResult, RunError> {
         let Self { spec, tally, usage, trace, measured, end, .. } = self;
         threads.join()?;
+        let traced = trace.is_some();
         trace.map_or(Ok(()), Trace::finish)?;
         let attempts = tally.attempts();
-        let conduct = Conduct {
+        let (not_sent, held_back, unanswered) = (tally.not_sent(), tally.held_back(), tally.unanswered());
+        let mut conduct = Conduct {
+            offered: tally.offered(),
             sent: tally.sent(),
             late_sends: tally.late_sends(),
-            not_sent: tally.not_sent(),
+            not_sent,
+            held_back,
+            unanswered,
+            connections: spec.connections,
+            places: match spec.protocol {
+                Protocol::Http1 => spec.connections,
+                Protocol::Http2 => spec.connections * MOST_STREAMS,
+            },
+            lasted: end.since(measured).min(spec.duration),
+            service_us: (0, 0),
             attempts,
             threads: usage.shares(),
             own_cpu_us: usage.own_cpu_us(),
         };
         let busiest: Vec<f64> = (0..usage.seconds()).map(|second| usage.busiest(second)).collect();
         let tallied = tally.finish(spec, &busiest);
-        let lasted = end.since(measured).min(spec.duration);
+        conduct.service_us = (tallied.total.service.min_us, tallied.total.service.p50_us);
+        let lasted = conduct.lasted;
+        let mut warnings: Vec<_> = spec.streams.iter().flat_map(cost_warnings).collect();
+        warnings.extend(validity::warnings(&conduct));
+        if traced && not_sent > 0 {
+            warnings.push(format!(
+                "the trace leaves out {not_sent} requests that were due and never sent: a replay offers that much less"
+            ));
+        }
         Ok(RunResult {
             schema: SCHEMA.to_owned(),
             weir: env!("CARGO_PKG_VERSION").to_owned(),
@@ -399,7 +419,7 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
             began_unix_ms,
             lasted_us: u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX),
             validity: judge(&conduct),
-            warnings: spec.streams.iter().flat_map(cost_warnings).collect(),
+            warnings,
             total: tallied.total,
             streams: tallied.streams,
             processes: usage.processes(attempts),

@@ -57,8 +57,8 @@ impl Seconds {
         *open.outcomes.entry(ended.outcome).or_default() += 1;
         if ended.outcome.is_success() {
             open.latency.record(ended.latency_us);
-            add_units(&mut open.units, ended.units);
         }
+        add_units(&mut open.units, ended.units);
     }
 
     /// Packs what is at rest.

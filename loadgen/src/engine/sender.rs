@@ -29,7 +29,7 @@ use crate::signer::Signer;
 use crate::spec::{Pacing, Protocol, RunSpec};
 
 /// Requests in flight at once on one HTTP/2 connection, if the server takes as many.
-const MOST_STREAMS: usize = 32;
+pub(super) const MOST_STREAMS: usize = 32;
 /// What was due before the end has so long to be sent.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 /// How often the end looks whether everything is answered.
@@ -91,6 +91,8 @@ struct Hall {
     /// When the measured part begins; none before the run does.
     measured: Cell<Option<Timestamp>>,
     ended: Cell<bool>,
+    /// Whoever still pauses then is given up.
+    abandoned: CancellationToken,
     /// Lanes that have tried to connect, and those that have.
     tried: Cell<usize>,
     connected: Cell<usize>,
@@ -132,6 +134,7 @@ async fn run(orders: Orders) -> std::io::Result<()> {
         armed: Cell::new(None),
         measured: Cell::new(None),
         ended: Cell::new(false),
+        abandoned: CancellationToken::new(),
         tried: Cell::new(0),
         connected: Cell::new(0),
         fault: RefCell::new(None),
@@ -319,6 +322,7 @@ impl Hall {
             {
                 let mut desk = self.desk.borrow_mut();
                 if now >= until {
+                    self.abandoned.cancel();
                     desk.abandon(now);
                 }
                 desk.release(now);
@@ -344,19 +348,28 @@ impl Hall {
         loop {
             let now = clock::now();
             let hold = self.desk.borrow_mut().hold(&mut request, now);
+            if !hold.is_zero() && self.spec.pacing == Pacing::Open {
+                let until = self.desk.borrow_mut().hold_back(request, hold, now);
+                return self.arm(until, now);
+            }
             let next =
                 if hold.is_zero() { self.attempt(request, lane).await } else { Next::After(hold, request) };
             request = match next {
                 Next::Done => return,
                 Next::After(Duration::ZERO, request) => request,
                 Next::After(pause, request) if self.spec.pacing == Pacing::Closed => {
-                    tokio::time::sleep(pause).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = self.abandoned.cancelled() => {
+                            return self.desk.borrow_mut().give_up(Job::Again(request), clock::now());
+                        }
+                    }
                     request
                 }
                 // Others may use the connection meanwhile.
                 Next::After(pause, request) => {
                     let now = clock::now();
-                    self.desk.borrow_mut().postpone(request, now + pause);
+                    self.desk.borrow_mut().postpone(request, now + pause, now);
                     return self.arm(now + pause, now);
                 }
             };

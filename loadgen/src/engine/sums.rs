@@ -50,8 +50,9 @@ impl Sums {
         *self.outcomes.entry(ended.outcome).or_default() += 1;
         if ended.outcome.is_success() {
             self.latency.record(ended.latency_us);
-            add_units(&mut self.units, ended.units);
         }
+        // Those of its successful attempts: the read of a read-modify-write whose write failed.
+        add_units(&mut self.units, ended.units);
         add_units(&mut self.reported, ended.reported);
         if let Some(us) = ended.send_delay_us {
             self.send_delay.record(us);
@@ -87,6 +88,11 @@ impl Sums {
 
     pub(super) const fn attempts(&self) -> u64 {
         self.attempts
+    }
+
+    /// Attempts that got no answer.
+    pub(super) fn unanswered(&self) -> u64 {
+        self.attempts.saturating_sub(self.service.latency().count)
     }
 
     pub(super) fn ended_as(&self, outcome: Outcome) -> u64 {
@@ -183,9 +189,9 @@ mod tests {
         }
         one.add(&other);
         assert_eq!(one.summary(), both.summary());
-        // Only successes have a latency and cost something; whatever was reported counts.
+        // Only successes have a latency; whatever was used and reported counts.
         assert_eq!(one.summary().latency.count, 2);
-        assert_eq!(one.summary().units, Units { read_milli: 1000, write_milli: 2000 });
+        assert_eq!(one.summary().units, Units { read_milli: 4000, write_milli: 8000 });
         assert_eq!(one.summary().reported_units, Units { read_milli: 40, write_milli: 80 });
     }
 }

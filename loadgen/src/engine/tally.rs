@@ -93,14 +93,33 @@ impl Tally {
         self.late_sends
     }
 
-    /// Requests that were never sent.
+    /// Requests that were due.
+    pub(super) fn offered(&self) -> u64 {
+        self.streams.iter().map(|stream| stream.itself.offered()).sum()
+    }
+
+    /// Requests that were never sent: no connection became free.
     pub(super) fn not_sent(&self) -> u64 {
         self.streams.iter().map(|stream| stream.itself.ended_as(Outcome::NotSent)).sum()
     }
 
+    /// Requests that were never sent because the retry model held them back: they were made, and have an operation.
+    pub(super) fn held_back(&self) -> u64 {
+        self.operations().map(|sums| sums.ended_as(Outcome::NotSent)).sum()
+    }
+
+    /// Attempts without an answer.
+    pub(super) fn unanswered(&self) -> u64 {
+        self.operations().map(Sums::unanswered).sum()
+    }
+
+    fn operations(&self) -> impl Iterator<Item = &Sums> {
+        self.streams.iter().flat_map(|stream| stream.operations.values())
+    }
+
     /// Attempts of all requests.
     pub(super) fn attempts(&self) -> u64 {
-        self.streams.iter().flat_map(|stream| stream.operations.values()).map(Sums::attempts).sum()
+        self.operations().map(Sums::attempts).sum()
     }
 
     /// The figures, with the CPU of the busiest sending thread by second.

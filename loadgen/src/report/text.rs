@@ -60,7 +60,7 @@ fn next_step(result: &RunResult) -> &'static str {
     if validity.busiest_thread > BUSY {
         "give it more --threads, or a machine of its own, or a lower rate; then run again"
     } else if validity.not_sent > 0 {
-        "give it more --connections (or --protocol http2), or a lower rate; then run again"
+        "give it more --connections (or --http2), or a lower rate; then run again"
     } else {
         "lower the rate, or free this machine of other work; then run again"
     }

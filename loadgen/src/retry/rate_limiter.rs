@@ -21,6 +21,11 @@ const MEASURED_PER_SECOND: f64 = 2.0;
 /// How much of a new measurement counts.
 const SMOOTHING: f64 = 0.8;
 
+/// Whoever waits as long as it was told may send, though times are rounded.
+const ROUNDING: f64 = 1e-3;
+/// No wait is rounded down to none.
+const LEAST_WAIT: Duration = Duration::from_micros(1);
+
 /// One client's limit. Off until the first throttled answer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RateLimiter(Option<State>);
@@ -31,7 +36,7 @@ struct State {
     limits: bool,
     /// Requests per second that may be sent.
     rate: f64,
-    /// Sends that may follow at once; below zero, sends that were promised and have to wait.
+    /// Sends that may follow at once.
     tokens: f64,
     most_tokens: f64,
     filled_at: f64,
@@ -44,8 +49,7 @@ struct State {
 }
 
 impl RateLimiter {
-    /// How long to wait before sending. The send is promised a place in the order of calls; that the rate may rise
-    /// meanwhile does not shorten the wait.
+    /// Zero: send now, and it counts. Otherwise when to ask again, if the rate stays what it is; nothing is promised.
     pub(super) fn before_send(&mut self, now: Timestamp) -> Duration {
         let now = seconds(now);
         let state = self.state(now);
@@ -53,8 +57,12 @@ impl RateLimiter {
             return Duration::ZERO;
         }
         state.fill(now);
-        state.tokens -= 1.0;
-        Duration::from_secs_f64((-state.tokens / state.rate).max(0.0))
+        let missing = 1.0 - state.tokens;
+        if missing < ROUNDING {
+            state.tokens -= 1.0;
+            return Duration::ZERO;
+        }
+        Duration::from_secs_f64(missing / state.rate).max(LEAST_WAIT)
     }
 
     /// After every answer or failure.
