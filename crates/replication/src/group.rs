@@ -7,7 +7,7 @@ mod ready;
 mod refilling;
 mod sleep;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +70,8 @@ pub(crate) struct Group {
     applied: LogIndex,
     /// How far a leader has told its followers, at a tick, that the log is committed.
     announced: u64,
+    /// How far it has told each of them between ticks, in this reign.
+    commits_told: BTreeMap<NodeId, u64>,
     election_due: Timestamp,
     /// Until then this replica, which led last or is to lead a new group first, stands again soon.
     eager_until: Timestamp,
@@ -134,6 +136,7 @@ impl Group {
             voters_supported: now,
             applied,
             announced: 0,
+            commits_told: BTreeMap::new(),
             election_due: if eager { now } else { shared.draw_election(now) },
             eager_until: if eager { now + shared.config.election_timeout_min } else { now },
             active: now,
@@ -315,7 +318,7 @@ fn raft_config(config: &NodeConfig, me: NodeId, applied: LogIndex) -> raft::Conf
         pre_vote: true,
         // The other option checks no clock.
         read_only_option: ReadOnlyOption::Safe,
-        // Followers learn of it with the next entries, or at the next tick: see `announce_commit`.
+        // Followers learn of it with the next entries, or a little later: see `tell_commits`.
         skip_bcast_commit: true,
         batch_append: true,
         max_uncommitted_size: config.max_uncommitted_bytes,

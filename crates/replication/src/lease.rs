@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use units::{NodeId, Term, Timestamp};
+use units::{LogIndex, NodeId, Term, Timestamp};
 
 /// One group's leadership as reader threads see it.
 ///
@@ -14,6 +14,7 @@ pub struct LeaseView {
     serving: AtomicBool,
     leader: AtomicU64,
     term: AtomicU64,
+    last: AtomicU64,
 }
 
 impl LeaseView {
@@ -54,6 +55,18 @@ impl LeaseView {
         // The leader is blank while the term changes (see `set_leadership`), and terms only grow: a leader
         // read between two equal readings of the term is that term's.
         if self.term() == term { (term, leader) } else { (term, None) }
+    }
+
+    /// Whether this node leads under a valid lease at `now` and its log, durable or not, does not reach `index`: then
+    /// `index` was never committed in this life of the group. `now` must be the present.
+    #[must_use]
+    pub fn leads_without(&self, index: LogIndex, now: Timestamp) -> bool {
+        // In this order: a leader's log has all that was committed before, and only grows while it leads.
+        self.is_valid(now) && self.last.load(Ordering::SeqCst) < index.get()
+    }
+
+    pub(crate) fn set_last(&self, last: u64) {
+        self.last.store(last, Ordering::SeqCst);
     }
 
     pub(crate) fn set_valid_until(&self, until: Timestamp) {

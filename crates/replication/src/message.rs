@@ -112,10 +112,12 @@ pub enum MessageKind {
     RefillQuery = 12,
     /// The answer: the answerer's term and commit index.
     RefillAnswer = 13,
+    /// The leader's word on how far the receiver's log is committed: `commit`, which is in it. Not answered.
+    Committed = 14,
 }
 
 impl MessageKind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Append,
         Self::AppendResponse,
         Self::Vote,
@@ -129,6 +131,7 @@ impl MessageKind {
         Self::Sleep,
         Self::RefillQuery,
         Self::RefillAnswer,
+        Self::Committed,
     ];
 
     /// The number that stands for it on the wire.

@@ -32,6 +32,8 @@ pub struct NodeCore {
     persisting: BTreeSet<PartitionId>,
     /// Groups that this node leads.
     led: BTreeSet<PartitionId>,
+    /// Those among them whose followers do not know all that is committed.
+    untold: BTreeSet<PartitionId>,
 }
 
 impl NodeCore {
@@ -60,6 +62,7 @@ impl NodeCore {
             awake: BTreeSet::new(),
             persisting: BTreeSet::new(),
             led: BTreeSet::new(),
+            untold: BTreeSet::new(),
         }
     }
 
@@ -85,6 +88,7 @@ impl NodeCore {
             self.awake.remove(&group);
             self.persisting.remove(&group);
             self.led.remove(&group);
+            self.untold.remove(&group);
         }
     }
 
@@ -163,6 +167,22 @@ impl NodeCore {
         self.tick_peers();
         for group in self.awake.clone() {
             self.with(group, now, |group, shared| group.tick(shared));
+        }
+    }
+
+    /// Whether followers hold committed entries and do not know that they are: then call
+    /// [`tell_commits`](Self::tell_commits) soon.
+    #[must_use]
+    pub fn owes_commits(&self) -> bool {
+        !self.untold.is_empty()
+    }
+
+    /// Tells followers how far their logs are committed, as far as they do not know. They learn it with the next
+    /// entries, too, and at ticks.
+    pub fn tell_commits(&mut self, now: Timestamp) {
+        self.advance(now);
+        for group in std::mem::take(&mut self.untold) {
+            self.with(group, now, |group, shared| group.tell_commits(shared));
         }
     }
 
@@ -349,6 +369,11 @@ impl NodeCore {
             self.led.insert(id);
         } else {
             self.led.remove(&id);
+        }
+        if group.owes_commits(self.shared.me()) {
+            self.untold.insert(id);
+        } else {
+            self.untold.remove(&id);
         }
         if group.has_unpersisted() {
             self.persisting.insert(id);

@@ -22,7 +22,10 @@ pub(crate) fn to_raft(message: GroupMessage) -> Option<eraftpb::Message> {
         MessageKind::HeartbeatResponse => MessageType::MsgHeartbeatResponse,
         MessageKind::Snapshot => MessageType::MsgSnapshot,
         MessageKind::TimeoutNow => MessageType::MsgTimeoutNow,
-        MessageKind::Sleep | MessageKind::RefillQuery | MessageKind::RefillAnswer => return None,
+        MessageKind::Sleep
+        | MessageKind::RefillQuery
+        | MessageKind::RefillAnswer
+        | MessageKind::Committed => return None,
     });
     raft.to = message.to.get();
     raft.from = message.from.get();

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use replication::{Envelope, GroupMessage, MessageKind, NodeConfig, NodeCore, NodeHeartbeatAck, Recovered};
+use replication::{
+    EntryKind, Envelope, GroupMessage, LogEntry, MessageKind, NodeConfig, NodeCore, NodeHeartbeatAck,
+    Recovered,
+};
 use units::{Epoch, LogIndex, NodeId, PartitionId, Term, Timestamp};
 
 /// Its number picks the first of three members to lead first.
@@ -16,6 +19,8 @@ struct Leader {
     now: Timestamp,
     /// The newest heartbeat sent to node 2.
     heartbeat: u64,
+    /// Whom it told how far the log is committed, between ticks.
+    told: Vec<(NodeId, LogIndex)>,
 }
 
 impl Leader {
@@ -23,7 +28,7 @@ impl Leader {
     fn elected() -> Self {
         let now = Timestamp::from_nanos(1_000_000_000);
         let core = NodeCore::new(NodeConfig::new(ME, INCARNATION), 7, now);
-        let mut leader = Self { core, now, heartbeat: 0 };
+        let mut leader = Self { core, now, heartbeat: 0, told: Vec::new() };
         let voters = [1, 2, 3].map(NodeId::new);
         leader.core.open_group(GROUP, Recovered::new_group(voters), now);
         leader.tick();
@@ -65,6 +70,8 @@ impl Leader {
                 return;
             }
             for (to, envelope) in effects.send {
+                let committed = envelope.messages.iter().filter(|sent| sent.kind == MessageKind::Committed);
+                self.told.extend(committed.map(|sent| (to, sent.commit)));
                 if let (Some(heartbeat), 2) = (envelope.heartbeat, to.get()) {
                     self.heartbeat = heartbeat.sequence;
                 }
@@ -98,4 +105,86 @@ fn only_a_member_that_follows_extends_the_lease() {
     leader.tick();
     leader.hear(2, answer(MessageKind::HeartbeatResponse, 2), true);
     assert!(leader.holds_lease());
+}
+
+#[test]
+fn a_leader_that_has_applied_less_than_its_log_does_not_lead_without_the_rest() {
+    let mut leader = Leader::elected();
+    leader.tick();
+    leader.hear(2, answer(MessageKind::HeartbeatResponse, 2), true);
+    let lease = leader.core.lease(GROUP).expect("the group is open");
+    let proposed = leader.core.propose(GROUP, Bytes::from_static(b"2"), leader.now);
+    let (_, second) = proposed.expect("it leads");
+    // Sent, but neither durable here nor applied.
+    let _sent = leader.core.take_effects();
+    assert!(leader.holds_lease());
+    assert!(!lease.leads_without(second, leader.now), "a follower may have applied it");
+    assert!(lease.leads_without(second.next(), leader.now), "nobody has that");
+    let later = leader.now + Duration::from_secs(1);
+    assert!(!lease.leads_without(second.next(), later), "another may lead by then");
+}
+
+#[test]
+fn followers_are_told_once_each_of_what_is_committed_and_they_hold() {
+    let mut leader = Leader::elected();
+    leader.core.tell_commits(leader.now);
+    leader.settle();
+    leader.told.clear();
+    let proposed = leader.core.propose(GROUP, Bytes::from_static(b"2"), leader.now);
+    let (_, second) = proposed.expect("it leads");
+    leader.settle();
+    assert!(!leader.core.owes_commits(), "nothing more is committed");
+
+    for follower in [2, 3] {
+        let holds = GroupMessage { index: second, ..answer(MessageKind::AppendResponse, follower) };
+        leader.hear(follower, holds, false);
+        assert!(leader.core.owes_commits());
+        leader.core.tell_commits(leader.now);
+        leader.settle();
+        assert_eq!(std::mem::take(&mut leader.told), [(NodeId::new(follower), second)]);
+        assert!(!leader.core.owes_commits());
+    }
+}
+
+#[test]
+fn a_follower_believes_its_leader_and_nobody_else_how_far_its_log_is_committed() {
+    let now = Timestamp::from_nanos(1_000_000_000);
+    let me = NodeId::new(2);
+    let mut core = NodeCore::new(NodeConfig::new(me, INCARNATION), 7, now);
+    core.open_group(GROUP, Recovered::new_group([1, 2, 3].map(NodeId::new)), now);
+    let from = |kind, node: u64| GroupMessage {
+        term: Term::new(1),
+        ..GroupMessage::empty(GROUP, kind, NodeId::new(node), me)
+    };
+    let mut committed_after = |message: GroupMessage| {
+        let node = message.from;
+        let envelope =
+            Envelope { from_incarnation: INCARNATION, messages: vec![message], ..Envelope::default() };
+        core.receive(node, envelope, now);
+        let mut committed = Vec::new();
+        loop {
+            let effects = core.take_effects();
+            if effects.is_empty() {
+                return committed;
+            }
+            committed.extend(effects.committed.into_iter().map(|entry| entry.index.get()));
+            if let Some(batch) = effects.persist {
+                core.persisted(batch.sequence, now);
+            }
+        }
+    };
+    let entry = |index| LogEntry {
+        kind: EntryKind::Normal,
+        term: Term::new(1),
+        index: LogIndex::new(index),
+        payload: Bytes::new(),
+    };
+    let append = GroupMessage { entries: vec![entry(1), entry(2)], ..from(MessageKind::Append, 1) };
+    assert_eq!(committed_after(append), [0_u64; 0]);
+    let told =
+        |node, commit| GroupMessage { commit: LogIndex::new(commit), ..from(MessageKind::Committed, node) };
+    assert_eq!(committed_after(told(3, 1)), [0_u64; 0], "it does not lead");
+    assert_eq!(committed_after(told(1, 3)), [0_u64; 0], "so much is not there");
+    assert_eq!(committed_after(told(1, 1)), [1]);
+    assert_eq!(committed_after(told(1, 2)), [2]);
 }

@@ -18,6 +18,10 @@ use crate::engine::{Checkpoint, Entry};
 /// network may do; the groups send again.
 const ENVELOPES: usize = 4_096;
 
+/// Inputs that another thread than the loop's takes in one turn. When more have gathered, the loop's thread takes
+/// them all.
+pub(super) const MOST_QUICK: usize = 256;
+
 /// What happened.
 #[derive(Debug)]
 pub(crate) enum Input {
@@ -29,8 +33,6 @@ pub(crate) enum Input {
     Persisted(PersistSequence, u64),
     /// Segments were reclaimed; these groups hold the next one back.
     Reclaimed(Vec<PartitionId>),
-    /// A file failed: the node must stop.
-    Failed(String),
     /// Replicas to host, recorded in the manifest already.
     Open(Vec<Assignment>, oneshot::Sender<()>),
     /// Replicas to host no longer.
@@ -49,12 +51,21 @@ pub(crate) enum Input {
     HandOver(Vec<(PartitionId, Vec<NodeId>)>, oneshot::Sender<Vec<Result<NodeId, HandOverRefused>>>),
     /// What others still need of this node before it may stop.
     Owed(oneshot::Sender<Owed>),
+    /// A deliberate mistake: the turn that takes it panics.
+    #[cfg(test)]
+    Panic { is_quick: bool },
 }
 
 impl Input {
-    /// Whether it takes microseconds, and touches no file: then any thread may take it.
+    /// Whether any thread may take it: it takes microseconds, but for a write whose item must be read from a file
+    /// (see [`super::turns`]).
     const fn is_quick(&self) -> bool {
-        matches!(self, Self::Request(_) | Self::Envelope(..) | Self::Persisted(..))
+        match self {
+            Self::Request(_) | Self::Envelope(..) | Self::Persisted(..) => true,
+            #[cfg(test)]
+            Self::Panic { is_quick } => *is_quick,
+            _ => false,
+        }
     }
 }
 
@@ -167,6 +178,12 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
+    /// Has the loop's thread look, whether there is anything or not.
+    pub(crate) fn rouse(&self) {
+        self.state.lock().called = true;
+        self.arrived.notify_one();
+    }
+
     /// Has the loop's thread stop.
     pub(crate) fn stop(&self) {
         self.state.lock().stops = true;
@@ -193,10 +210,11 @@ impl Inbox {
         self.state.lock().take(inputs);
     }
 
-    /// Takes all that arrived into `inputs`, unless some of it is not quick: then nothing. Whether it did.
+    /// Takes all that arrived into `inputs`, unless some of it is not quick, or it is much: then nothing. Whether
+    /// it did.
     pub(crate) fn take_quick(&self, inputs: &mut Vec<Input>) -> bool {
         let mut state = self.state.lock();
-        let may = !state.slow && !state.stops;
+        let may = !state.slow && !state.stops && state.inputs.len() <= MOST_QUICK;
         if may {
             state.take(inputs);
         }

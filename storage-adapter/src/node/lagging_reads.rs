@@ -15,11 +15,12 @@ use super::reply::Reply;
 use super::service;
 use super::shared::Shared;
 
-/// How long a follower waits to catch up: some exchanges with its leader, and less than it takes a proxy that
-/// knows nothing of it to ask another replica.
-const PATIENCE: Duration = Duration::from_millis(10);
+/// How long a follower waits to catch up: longer than it takes a leader to tell its followers of a commit, at most
+/// ([`COMMITS_TOLD_AFTER`](super::node_loop::COMMITS_TOLD_AFTER), and the way).
+const PATIENCE: Duration = Duration::from_millis(20);
 
-/// How long the leader waits: nobody has more than it has committed, so it applies what is wanted in a moment.
+/// How long the leader waits. It may have applied less than a follower, for it applies only what is on its own disk
+/// too, and a quorum of others may be quicker: it has what is wanted as soon as its disk has it.
 const LEADERS_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How often it looks. A poll rather than a notice, which would cost every applied entry something.
@@ -66,7 +67,8 @@ impl LaggingRead {
     }
 
     fn give_up(self, now: Timestamp) {
-        let leads = self.hosted.lease.is_valid(now);
+        // Not just behind, as a leader with a slow disk is: a client that is told so forgets what it has read.
+        let leads = self.hosted.lease.leads_without(self.at_least, now);
         let applied = self.hosted.replica().applied().position.index;
         self.reply.behind(applied, leads);
     }

@@ -27,6 +27,10 @@ use crate::metrics;
 /// How often the metrics of all partitions' buckets are brought up to date.
 const SHOW_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long after a commit those followers are told of it that did not learn it with newer entries: one message per
+/// group and follower for all that was committed meanwhile, in one envelope per node.
+pub(super) const COMMITS_TOLD_AFTER: Duration = Duration::from_millis(10);
+
 /// The loop's state.
 #[derive(Debug)]
 pub(super) struct NodeLoop {
@@ -43,6 +47,8 @@ pub(super) struct NodeLoop {
     pub(super) checkpoints: Checkpoints,
     tick: Duration,
     next_tick: Timestamp,
+    /// When followers are told of commits; none: they know.
+    commits_due: Option<Timestamp>,
     /// What a turn takes from the inbox: empty between turns.
     inputs: Vec<Input>,
     /// And the requests among it, which come last.
@@ -94,6 +100,7 @@ impl NodeLoop {
             checkpoints,
             tick,
             next_tick: wire::clock::now(),
+            commits_due: None,
             inputs: Vec::new(),
             requests: Vec::new(),
             next_show: wire::clock::now(),
@@ -105,15 +112,23 @@ impl NodeLoop {
         let mut inputs = std::mem::take(&mut self.inputs);
         self.shared.inbox.take(&mut inputs);
         self.take_all(inputs);
-        self.next_tick.since(wire::clock::now())
+        let next = self.commits_due.map_or(self.next_tick, |due| due.min(self.next_tick));
+        next.since(wire::clock::now())
     }
 
-    /// The same on any thread, unless something that arrived may block: then nothing. Whether it did.
+    /// The same on any thread, unless something that arrived may block, or much did: then nothing. Whether it did.
     pub(super) fn quick_turn(&mut self) -> bool {
         let mut inputs = std::mem::take(&mut self.inputs);
         let may = self.shared.inbox.take_quick(&mut inputs);
         if may {
+            let nothing_was_due = self.commits_due.is_none();
             self.take_all(inputs);
+            if nothing_was_due && self.commits_due.is_some() {
+                // Perhaps nothing else comes until then: the loop's thread must wait no longer.
+                self.shared.inbox.rouse();
+            }
+        } else {
+            self.inputs = inputs;
         }
         may
     }
@@ -137,6 +152,9 @@ impl NodeLoop {
         }
         self.inputs = inputs;
         self.requests = requests;
+        if self.commits_due.is_none() && self.core.owes_commits() {
+            self.commits_due = Some(now + COMMITS_TOLD_AFTER);
+        }
     }
 
     /// Lets time pass, and carries out what follows from that and from what was taken.
@@ -144,6 +162,10 @@ impl NodeLoop {
         let is_due = now >= self.next_tick;
         if is_due {
             self.pass_time(now);
+        }
+        if self.commits_due.is_some_and(|due| now >= due) {
+            self.commits_due = None;
+            self.core.tell_commits(now);
         }
         self.carry_out(now);
         if is_due {
@@ -171,7 +193,6 @@ impl NodeLoop {
                 self.core.persisted(sequence, now);
             }
             Input::Reclaimed(pinned_by) => self.release(&pinned_by, now),
-            Input::Failed(reason) => self.shared.fail(&reason),
             Input::Open(assignments, done) => self.host(assignments, done, now),
             Input::Close(partitions, done) => self.unhost(&partitions, done, now),
             Input::Checkpointed(group, position) => drop(self.core.compact(group, position.index)),
@@ -186,6 +207,8 @@ impl NodeLoop {
             }
             Input::Owed(answer) => drop(answer.send(self.owed())),
             Input::Request(_) => unreachable!("taken apart by the caller"),
+            #[cfg(test)]
+            Input::Panic { .. } => panic!("seeded"),
         }
     }
 

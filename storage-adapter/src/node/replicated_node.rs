@@ -315,7 +315,8 @@ struct InboxEvents(Arc<Shared>);
 impl LogEvents for InboxEvents {
     fn persisted(&self, up_to: PersistSequence, bytes: u64) {
         self.0.inbox.push(Input::Persisted(up_to, bytes));
-        self.0.take_turns();
+        // Others wait for the next sync.
+        self.0.take_a_turn();
     }
 
     fn reclaimed(&self, pinned_by: Vec<PartitionId>) {
@@ -329,8 +330,7 @@ impl LogEvents for InboxEvents {
             reason = format!("{reason}: {error}");
             source = error.source();
         }
-        // Nothing more may leave this node, not even before the loop's next turn.
-        self.0.failed.cancel();
-        self.0.inbox.push(Input::Failed(reason));
+        // There is no other turn: nothing more may leave this node.
+        self.0.fail(&reason);
     }
 }

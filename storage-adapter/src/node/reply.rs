@@ -94,7 +94,7 @@ impl Reply {
         }
     }
 
-    /// Says that the replica has applied the log up to `applied` only, and whether it leads and serves.
+    /// Says that the replica has applied the log up to `applied` only, and whether it leads and has no more in its log.
     pub(crate) fn behind(self, applied: LogIndex, leads: bool) {
         metrics::behind();
         match self {

@@ -134,5 +134,6 @@ impl Shared {
     pub(crate) fn fail(&self, reason: &str) {
         tracing::error!(node = %self.node, reason, "the storage node stops: its replicas rejoin from their peers");
         self.failed.cancel();
+        self.inbox.rouse();
     }
 }

@@ -4,6 +4,7 @@ mod fleet;
 mod held;
 mod leader_moves;
 mod monotone_reads;
+mod panics;
 mod route_pushes;
 mod throughput;
 

@@ -3,10 +3,18 @@
 //! A queue to a thread of its own costs two switches of threads per write and node, more than the work itself. So
 //! the transport's task that has queued a frame's requests, and the log's thread that has synced, take a turn
 //! themselves. Those who find somebody at it leave their input to them: who has had a turn looks again whether
-//! there is more. The loop's thread lets time pass, takes over where turns go on for too long, and does what may
-//! block: hosting and dropping replicas, installing snapshots, stopping.
+//! there is more. The loop's thread lets time pass, takes over where turns go on for too long or much has gathered,
+//! and does what may block: hosting and dropping replicas, installing snapshots, stopping.
+//!
+//! One thing that may block is done on any thread: a write is evaluated against its item, which is read from the
+//! replica's file when it is not among what was changed since the last checkpoint. Whether the page is in memory
+//! cannot be told beforehand; most are, and single items are read on the transport's tasks anyway. A turn on
+//! another thread than the loop's reads at most as many as it takes inputs
+//! ([`MOST_QUICK`](super::inbox::MOST_QUICK)).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -30,17 +38,23 @@ impl Turns {
 impl Shared {
     /// Has what was queued done: here and now, unless somebody is at it.
     pub(crate) fn take_turns(&self) {
-        for _ in 0..TURNS_IN_A_ROW {
+        self.take_turns_up_to(TURNS_IN_A_ROW);
+    }
+
+    /// The same for a thread that others wait for: one turn at most.
+    pub(crate) fn take_a_turn(&self) {
+        self.take_turns_up_to(1);
+    }
+
+    fn take_turns_up_to(&self, most: usize) {
+        for _ in 0..most {
             if !self.inbox.has_inputs() {
                 return;
             }
             // Whoever has it now looks at the queue again after having let go of it.
             let Some(mut node) = self.turns.0.try_lock() else { return };
             let Some(running) = node.as_mut() else { return };
-            let may_go_on = !self.failed.is_cancelled() && {
-                let _whole = FailsIfPanicking(self);
-                running.quick_turn()
-            };
+            let may_go_on = !self.failed.is_cancelled() && self.whole(|| running.quick_turn()) == Some(true);
             if !may_go_on {
                 break;
             }
@@ -50,14 +64,18 @@ impl Shared {
 
     /// The loop's own thread.
     pub(super) fn run_loop(self: &Arc<Self>) {
-        let mut patience = std::time::Duration::ZERO;
+        let mut patience = Duration::ZERO;
         loop {
-            let stops = self.inbox.wait(patience);
+            let mut stops = self.inbox.wait(patience);
             let mut node = self.turns.0.lock();
             let Some(running) = node.as_mut() else { return };
-            if !stops {
-                let _whole = FailsIfPanicking(self);
-                patience = running.turn();
+            // Looked at before the turn, not only after it: what another thread's turn left behind when it
+            // panicked must not be gone on with.
+            if !stops && !self.failed.is_cancelled() {
+                match self.whole(|| running.turn()) {
+                    Some(until_next) => patience = until_next,
+                    None => stops = true,
+                }
             }
             if stops || self.failed.is_cancelled() {
                 let ended = node.take();
@@ -67,15 +85,13 @@ impl Shared {
             }
         }
     }
-}
 
-/// A turn that panics leaves groups in the middle of something: the node must not go on with them.
-struct FailsIfPanicking<'a>(&'a Shared);
-
-impl Drop for FailsIfPanicking<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.fail("the node's loop panicked");
+    /// Takes a turn. One that panics leaves groups in the middle of something: the node must not go on with them.
+    fn whole<T>(&self, turn: impl FnOnce() -> T) -> Option<T> {
+        let taken = catch_unwind(AssertUnwindSafe(turn)).ok();
+        if taken.is_none() {
+            self.fail("the node's loop panicked");
         }
+        taken
     }
 }

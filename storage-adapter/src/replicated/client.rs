@@ -349,9 +349,9 @@ impl EventualRead<'_> {
         match &response.outcome {
             Some(Wire::Behind(behind)) => {
                 self.met_behind.store(true, Ordering::Relaxed);
-                if behind.leads {
-                    // All replicas were lost, or this client was lied to: better older than never.
-                    self.floor.lower(LogIndex::new(behind.applied));
+                let (asked, applied) = (LogIndex::new(self.request.at_least), LogIndex::new(behind.applied));
+                // All replicas were lost, or this client was lied to: better older than never.
+                if behind.leads && self.floor.lower(asked, applied) {
                     let (partition, at_least) = (self.request.partition, self.request.at_least);
                     tracing::warn!(
                         partition,

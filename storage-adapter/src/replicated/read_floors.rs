@@ -68,9 +68,11 @@ impl ReadFloor {
         LogIndex::new(self.index.load(Ordering::Acquire))
     }
 
-    /// The leader itself has only so much: what was read is lost, or never was.
-    pub(super) fn lower(&self, to: LogIndex) {
-        self.index.store(to.get(), Ordering::Release);
+    /// The leader, asked for at least `asked`, has no such entry: what was read is lost, or never was. A floor that
+    /// was raised meanwhile stays. Whether it was lowered.
+    pub(super) fn lower(&self, asked: LogIndex, to: LogIndex) -> bool {
+        to < asked
+            && self.index.compare_exchange(asked.get(), to.get(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -94,6 +96,20 @@ mod tests {
         floors.raise(&floor, LogIndex::new(3));
         assert_eq!(floors.of(partition(7)).at_least(), LogIndex::new(5));
         assert_eq!(floors.of(partition(8)).at_least(), LogIndex::default());
+    }
+
+    #[test]
+    fn a_floor_is_lowered_from_what_was_asked_and_never_over_a_raise() {
+        let floors = ReadFloors::default();
+        let floor = floors.of(partition(7));
+        floors.raise(&floor, LogIndex::new(5));
+        let asked = floor.at_least();
+        floors.raise(&floor, LogIndex::new(6));
+        assert!(!floor.lower(asked, LogIndex::new(2)), "it was raised since");
+        assert_eq!(floor.at_least(), LogIndex::new(6));
+        assert!(!floor.lower(LogIndex::new(6), LogIndex::new(8)), "that would be a raise");
+        assert!(floor.lower(LogIndex::new(6), LogIndex::new(2)));
+        assert_eq!(floor.at_least(), LogIndex::new(2));
     }
 
     #[test]

@@ -267,6 +267,21 @@ async fn what_was_read_is_forgotten_when_the_leader_itself_has_less() {
 }
 
 #[tokio::test]
+async fn a_leader_that_is_only_behind_makes_nobody_forget_what_was_read() {
+    let fleet = Fleet::start(Budget::new(0, 0)).await;
+    fleet.near.has_applied(10);
+    assert_eq!(fleet.read(false).await, Ok(state(10)));
+    let near_leads = Route { members: vec![member(NEAR)], leader: Some(NEAR), ..fleet.route.clone() };
+    fleet.near.has_applied(9);
+    for _ in 0..2 {
+        let answer = fleet.client.execute(&near_leads, &get(false), LONG).await;
+        assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
+    }
+    fleet.near.has_applied(10);
+    assert_eq!(fleet.client.execute(&near_leads, &get(false), LONG).await, Ok(state(10)));
+}
+
+#[tokio::test]
 async fn floors_are_of_one_partition_each() {
     let fleet = Fleet::start(Budget::new(0, 0)).await;
     fleet.near.has_applied(10);

@@ -2,11 +2,12 @@
 
 use raft::StateRole;
 use raft::eraftpb::{self, MessageType};
-use units::{LogIndex, Term, Timestamp};
+use units::{LogIndex, NodeId, Term, Timestamp};
 
 use super::Group;
 use crate::config::SeededBug;
 use crate::effects::{LeadershipChange, ReadReady};
+use crate::message::{GroupMessage, MessageKind};
 use crate::raft_forms::node;
 use crate::reign::Reign;
 use crate::shared::Shared;
@@ -31,12 +32,56 @@ impl Group {
 
     /// Tells the followers how far the log is committed, if the last tick's word is out of date. A message of its
     /// own for each commit would double what a write costs them; they need it only to show what is applied to
-    /// eventually consistent reads.
+    /// eventually consistent reads. `tell_commits` is quicker, and not answered; by the answers to this the leader
+    /// knows that they know.
     fn announce_commit(&mut self) {
         let committed = self.raw.raft.raft_log.committed;
         if self.leads() && committed > self.announced {
             self.announced = committed;
             self.raw.ping();
+        }
+    }
+
+    /// Whether a follower holds committed entries of which it was not told that they are.
+    pub(crate) fn owes_commits(&self, me: NodeId) -> bool {
+        self.leads() && self.untold_commits(me).next().is_some()
+    }
+
+    /// Tells the followers, in a message that nobody answers. Ticks tell them again, should it be lost.
+    pub(crate) fn tell_commits(&mut self, shared: &mut Shared) {
+        if !self.leads() {
+            return;
+        }
+        let untold: Vec<_> = self.untold_commits(shared.me()).collect();
+        for (member, commit) in untold {
+            self.commits_told.insert(member, commit);
+            let mut message = self.message(MessageKind::Committed, member, shared.me());
+            message.commit = LogIndex::new(commit);
+            shared.send(message);
+        }
+    }
+
+    /// Who holds how much that is committed and does not know it. What a member has not acknowledged in this term
+    /// may be another's entries: it is not told of that.
+    fn untold_commits(&self, me: NodeId) -> impl Iterator<Item = (NodeId, u64)> {
+        let committed = self.raw.raft.raft_log.committed;
+        self.membership.all().filter(move |member| *member != me).filter_map(move |member| {
+            let progress = self.raw.raft.prs().get(member.get())?;
+            let told = self.commits_told.get(&member).copied().unwrap_or(0).max(progress.committed_index);
+            let commit = progress.matched.min(committed);
+            (commit > told).then_some((member, commit))
+        })
+    }
+
+    /// The leader's word, as far as a heartbeat's would be believed.
+    pub(super) fn told_commit(&mut self, message: &GroupMessage) {
+        let listens = self.refill.is_none() && !self.is_installing();
+        let raft = &mut self.raw.raft;
+        let follows = raft.state == StateRole::Follower
+            && raft.term == message.term.get()
+            && raft.leader_id == message.from.get();
+        if listens && follows && message.commit.get() <= raft.raft_log.last_index() {
+            raft.raft_log.commit_to(message.commit.get());
         }
     }
 
@@ -143,6 +188,7 @@ impl Group {
             // voters: it ends a lease after the last that any of them acknowledged.
             self.voters_supported + shared.config.foreign_lease()
         };
+        self.commits_told.clear();
         self.asleep = false;
         self.active = shared.now;
         self.reign = Some(Reign::new(first, serves_from));

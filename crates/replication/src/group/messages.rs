@@ -21,6 +21,7 @@ impl Group {
             MessageKind::Sleep => self.told_to_sleep(&message),
             MessageKind::RefillQuery => self.answer_refill(&message, shared),
             MessageKind::RefillAnswer => self.refill_answered(&message, shared),
+            MessageKind::Committed => self.told_commit(&message),
             _ => self.step(message, shared),
         }
     }

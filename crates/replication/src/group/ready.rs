@@ -25,6 +25,8 @@ impl Group {
             self.pump_once(shared);
             self.start_read_round();
         }
+        // Before any follower can have heard of it.
+        self.lease.set_last(self.raw.raft.raft_log.last_index());
         self.note_transition(shared);
         self.refilled_if_full(shared);
     }

@@ -295,7 +295,10 @@ impl World {
         if self.incarnation(node) != Some(incarnation) {
             return;
         }
-        self.with_core(node, |core, now| core.tick(now));
+        self.with_core(node, |core, now| {
+            core.tell_commits(now);
+            core.tick(now);
+        });
         self.after(100 * MILLI, Event::Tick(node, incarnation));
         let live = self.nodes[&node].live.as_ref().unwrap();
         self.reached.sleeps += live.core.asleep() as u64;

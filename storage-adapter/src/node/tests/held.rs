@@ -18,7 +18,7 @@ use crate::node::reply::Reply;
 use crate::node::shared::{Identity, Shared};
 use crate::{StorageLimits, StoreError};
 
-type Answer = oneshot::Receiver<Result<dynamodb::operation::Outcome, StoreError>>;
+pub(super) type Answer = oneshot::Receiver<Result<dynamodb::operation::Outcome, StoreError>>;
 
 const NODE: NodeId = NodeId::new(1);
 
@@ -58,7 +58,7 @@ async fn who_is_turned_away_before_the_node_serves_is_held_until_it_does() {
 }
 
 /// A loop that serves the partition, whose only member it is, and its present.
-fn serving_alone() -> (NodeLoop, Timestamp) {
+pub(super) fn serving_alone() -> (NodeLoop, Timestamp) {
     let (mut node, now) = opened();
     let now = until_it_serves(&mut node, now);
     (node, now)
@@ -75,7 +75,7 @@ fn until_it_serves(node: &mut NodeLoop, mut now: Timestamp) -> Timestamp {
     panic!("a lone member leads within ten seconds");
 }
 
-fn opened() -> (NodeLoop, Timestamp) {
+pub(super) fn opened() -> (NodeLoop, Timestamp) {
     let runtime = tokio::runtime::Handle::current();
     let identity = Identity { node: NODE, zone: Zone::new(1), incarnation: Epoch::default() };
     let shared = Arc::new(Shared::new(identity, StorageLimits::default(), None, runtime));
@@ -99,7 +99,7 @@ fn opened() -> (NodeLoop, Timestamp) {
 }
 
 /// One that waits for long.
-fn caller(now: Timestamp) -> (Reply, Answer) {
+pub(super) fn caller(now: Timestamp) -> (Reply, Answer) {
     let (sender, answer) = oneshot::channel();
     (Reply::Local(sender, now + Duration::from_secs(3_600)), answer)
 }
