@@ -417,6 +417,28 @@ async fn http2_is_served_in_cleartext() {
     connection.abort();
 }
 
+/// More than the windows of a stream and of a connection: the sender must hear, again and again, that it may go on.
+#[tokio::test]
+async fn an_http2_upload_past_the_windows_is_answered_without_any_timers_help() {
+    let hour = 3_600_000;
+    let server =
+        start(HttpConfig { head_deadline_ms: hour, idle_deadline_ms: hour, ..HttpConfig::default() }).await;
+    let io = hyper_util::rt::TokioIo::new(TcpStream::connect(server.address).await.unwrap());
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut client, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = hyper::Request::post("http://a/")
+        .header("content-type", "application/x-amz-json-1.0")
+        .body(http_body_util::Full::new(Bytes::from(vec![b'x'; 3_000_000])))
+        .unwrap();
+    let answer = tokio::time::timeout(Duration::from_secs(8), client.send_request(request));
+    let answer = answer.await.expect("the upload stalls").unwrap();
+    assert_eq!(answer.status(), 200);
+    let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+    assert_eq!(&body[..], b"3000000");
+    connection.abort();
+}
+
 #[tokio::test]
 async fn mutated_bytes_never_hang_the_server_nor_break_it() {
     use futures_util::stream::{self, StreamExt};
