@@ -4,11 +4,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = ["transport", "routing", "storage", "control", "gac", "replication"]
         .map(|name| format!("proto/{name}.proto"));
     let descriptors = protox::compile(files, ["proto"])?;
-    tonic_prost_build::configure()
-        .build_client(false)
-        .build_server(false)
-        .bytes(".")
-        .compile_fds(descriptors)?;
+    prost_build::Config::new().bytes(["."]).compile_fds(descriptors)?;
     println!("cargo:rerun-if-changed=proto");
     Ok(())
 }

@@ -13,11 +13,7 @@ pub mod routes;
 pub mod transport;
 
 /// Generated from `proto/`.
-#[expect(
-    missing_docs,
-    clippy::all,
-    reason = "generated; the contracts carry the comments"
-)]
+#[expect(missing_docs, clippy::all, reason = "generated; the contracts carry the comments")]
 pub mod proto {
     pub mod transport {
         include!(concat!(env!("OUT_DIR"), "/weir.transport.rs"));

@@ -133,4 +133,6 @@ impl Incoming {
 }
 
 #[cfg(test)]
+mod link_tests;
+#[cfg(test)]
 mod tests;

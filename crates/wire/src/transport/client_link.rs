@@ -25,8 +25,11 @@ pub(super) struct ClientLink<S> {
     client: Arc<Client>,
     framed: Framed<S>,
     beat: Interval,
-    heard: bool,
     unheard: u32,
+    /// The server stops, and we finish our side: nothing more is put in.
+    finishing: bool,
+    /// Our side has ended; answers still come.
+    finished: bool,
     /// What was queued waits for the tasks that are ready to queue more.
     deferred: bool,
 }
@@ -35,16 +38,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientLink<S> {
     pub(super) fn new(client: Arc<Client>, framed: Framed<S>) -> Self {
         let mut beat = interval(PING_INTERVAL);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { client, framed, beat, heard: true, unheard: 0, deferred: false }
+        Self { client, framed, beat, unheard: 0, finishing: false, finished: false, deferred: false }
     }
 
     fn poll_beat(&mut self, context: &mut Context<'_>) -> Result<(), StreamError> {
         while self.beat.poll_tick(context).is_ready() {
-            self.unheard = if std::mem::take(&mut self.heard) { 0 } else { self.unheard + 1 };
+            self.unheard = if self.framed.take_heard() { 0 } else { self.unheard + 1 };
             if self.unheard > MOST_UNHEARD {
                 return Err(StreamError::Silent);
             }
-            self.framed.put_ping();
+            // What waits says as much as a ping; and what nobody reads does not grow.
+            if !self.finishing && self.framed.has_sent_all() {
+                self.framed.put_ping();
+            }
         }
         Ok(())
     }
@@ -53,12 +59,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientLink<S> {
     fn receive(&mut self, context: &mut Context<'_>) -> Result<bool, StreamError> {
         for _ in 0..TURN_FRAMES {
             match self.framed.poll_receive(context)? {
-                Poll::Ready(Some(received)) => {
-                    self.heard = true;
-                    if let Received::Frame(frame) = received {
-                        self.client.receive(frame);
-                    }
-                }
+                Poll::Ready(Some(Received::Frame(frame))) => self.client.receive(frame),
+                Poll::Ready(Some(Received::Ping)) => {}
                 Poll::Ready(None) => return Ok(true),
                 Poll::Pending => return Ok(false),
             }
@@ -69,7 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientLink<S> {
 
     /// Sends what is queued; never ready but with an error.
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-        loop {
+        while !self.finishing {
             let mut last = None;
             while last.is_none() && self.framed.has_room() {
                 match self.client.next(&mut self.deferred, context) {
@@ -81,12 +83,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientLink<S> {
             match last {
                 None | Some(Next::Frame(_)) => {}
                 Some(Next::Nothing) => return Poll::Pending,
-                Some(Next::Finish) => {
-                    ready!(self.framed.poll_finish(context))?;
-                    return Poll::Pending;
-                }
+                Some(Next::Finish) => self.finishing = true,
             }
         }
+        if !self.finished {
+            ready!(self.framed.poll_finish(context))?;
+            self.finished = true;
+        }
+        Poll::Pending
     }
 }
 

@@ -66,7 +66,7 @@ async fn run_stream(client: &Arc<Client>) {
 async fn open_stream(address: &str) -> Result<Framed<TcpStream>, StreamError> {
     let socket = TcpStream::connect(address).await?;
     socket.set_nodelay(true)?;
-    Framed::meet(socket, true).await
+    Framed::meet_server(socket).await
 }
 
 /// Between half of `backoff` and all of it. The clock's nanoseconds at the moment of a failure are as

@@ -63,26 +63,55 @@ pub(super) struct Framed<S> {
     socket: S,
     read: BytesMut,
     write: BytesMut,
+    /// Bytes arrived since it was last asked, or a full socket took some: the other side lives.
+    heard: bool,
+    /// The socket took no more when last asked.
+    blocked: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
-    /// Exchanges prefaces on `socket`; the server answers the client's.
+    /// Sends the client's preface and waits for the server's, with which the server has accepted the stream.
+    ///
+    /// # Errors
+    /// When the other side is not one of ours or refuses, or the socket fails.
+    pub(super) async fn meet_server(mut socket: S) -> Result<Self, StreamError> {
+        socket.write_all(&PREFACE).await?;
+        Self::meet_client(socket).await
+    }
+
+    /// Waits for the client's preface. The stream is accepted with [`Framed::welcome`].
     ///
     /// # Errors
     /// When the other side is not one of ours, or the socket fails.
-    pub(super) async fn meet(mut socket: S, is_client: bool) -> Result<Self, StreamError> {
-        if is_client {
-            socket.write_all(&PREFACE).await?;
-        }
+    pub(super) async fn meet_client(mut socket: S) -> Result<Self, StreamError> {
         let mut theirs = [0; PREFACE.len()];
         socket.read_exact(&mut theirs).await?;
         if theirs != PREFACE {
             return Err(StreamError::Preface);
         }
-        if !is_client {
-            socket.write_all(&PREFACE).await?;
-        }
-        Ok(Self { socket, read: BytesMut::new(), write: BytesMut::new() })
+        let (read, write) = (BytesMut::new(), BytesMut::new());
+        Ok(Self { socket, read, write, heard: true, blocked: false })
+    }
+
+    /// Puts the server's preface in: from now on the client may send.
+    pub(super) fn welcome(&mut self) {
+        self.write.put_slice(&PREFACE);
+    }
+
+    /// Whether the other side has shown since the last time that it lives: by a byte that arrived, be it of a
+    /// frame that is not complete, or by taking bytes although the way to it was full.
+    pub(super) const fn take_heard(&mut self) -> bool {
+        std::mem::replace(&mut self.heard, false)
+    }
+
+    /// Whether bytes wait that the socket did not take.
+    pub(super) const fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Whether nothing waits for the socket.
+    pub(super) fn has_sent_all(&self) -> bool {
+        self.write.is_empty()
     }
 
     /// The next that arrives; none: the other side has finished.
@@ -108,6 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
                     false => Err(StreamError::Io(io::ErrorKind::UnexpectedEof.into())),
                 });
             }
+            self.heard = true;
         }
     }
 
@@ -159,10 +189,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
             return Poll::Ready(Ok(()));
         }
         while !self.write.is_empty() {
-            let written = ready!(Pin::new(&mut self.socket).poll_write(context, &self.write))?;
+            let Poll::Ready(written) = Pin::new(&mut self.socket).poll_write(context, &self.write) else {
+                self.blocked = true;
+                return Poll::Pending;
+            };
+            let written = written?;
             if written == 0 {
                 return Poll::Ready(Err(StreamError::Io(io::ErrorKind::WriteZero.into())));
             }
+            // What an empty buffer takes says nothing about the other side.
+            self.heard |= std::mem::take(&mut self.blocked);
             self.write.advance(written);
         }
         if self.write.capacity() > KEPT_WRITE_BYTES {
@@ -194,8 +230,13 @@ mod tests {
 
     async fn pair() -> (Framed<DuplexStream>, Framed<DuplexStream>) {
         let (client, server) = tokio::io::duplex(1024);
-        let (client, server) = tokio::join!(Framed::meet(client, true), Framed::meet(server, false));
-        (client.expect("it meets a server"), server.expect("it meets a client"))
+        let (client, server) = tokio::join!(Framed::meet_server(client), async {
+            let mut server = Framed::meet_client(server).await.expect("it meets a client");
+            server.welcome();
+            poll_fn(|context| server.poll_flush(context)).await.expect("the pipe holds");
+            server
+        });
+        (client.expect("it meets a server"), server)
     }
 
     fn frame(payload: usize) -> Frame {
@@ -236,7 +277,7 @@ mod tests {
     async fn whoever_is_not_one_of_ours_is_refused() {
         let (mut stranger, server) = tokio::io::duplex(1024);
         stranger.write_all(b"PRI * HTTP/2.0\r\n").await.expect("the pipe holds");
-        assert!(matches!(Framed::meet(server, false).await, Err(StreamError::Preface)));
+        assert!(matches!(Framed::meet_client(server).await, Err(StreamError::Preface)));
     }
 
     #[tokio::test]

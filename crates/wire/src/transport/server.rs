@@ -5,7 +5,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,7 +20,12 @@ use super::server_link::ServerLink;
 use super::server_stream::{Requests, ServerStream};
 
 /// Streams of one server: ten thousand clients, and some that are just being replaced.
-const MAX_STREAMS: usize = 12_000;
+pub(super) const MAX_STREAMS: usize = 12_000;
+/// With fewer streams than this, those that ended are not looked for.
+const LEAST_TIDIED: usize = 16;
+/// Connections that have not yet said that they are one of ours; more wait in the listener's backlog. One of ours
+/// says it at once.
+pub(super) const MAX_UNMET: usize = 256;
 /// How long a client may take to say that it is one of ours.
 const MEET_WITHIN: Duration = Duration::from_secs(5);
 /// How often a stopping server looks whether its streams have ended.
@@ -49,12 +56,7 @@ pub async fn serve_with(
     shutdown: CancellationToken,
     limits: ServerLimits,
 ) -> io::Result<()> {
-    let acceptor = Arc::new(Acceptor {
-        service,
-        limits,
-        streams: Mutex::default(),
-        metrics: TransportMetrics::of("server"),
-    });
+    let acceptor = Arc::new(Acceptor::new(service, limits));
     let _cut_when_dropped = Cut(Arc::clone(&acceptor));
     let tasks = TaskTracker::new();
     let listed = local::list(listener.local_addr()?, &acceptor);
@@ -80,12 +82,14 @@ async fn accept(
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
 ) {
+    let unmet = Arc::new(Semaphore::new(MAX_UNMET));
     loop {
+        let place = Arc::clone(&unmet).acquire_owned().await.expect("it is never closed");
         match listener.accept().await {
             Ok((socket, _)) => {
                 let (acceptor, shutdown) = (Arc::clone(acceptor), shutdown.clone());
                 tasks.spawn(async move {
-                    let ended = run(socket, acceptor, shutdown).await;
+                    let ended = run(socket, place, acceptor, shutdown).await;
                     if let Err(error) = ended {
                         tracing::debug!(%error, "a client's stream broke");
                     }
@@ -102,16 +106,20 @@ async fn accept(
 /// One client, from its connection to its end.
 async fn run(
     socket: TcpStream,
+    unmet: OwnedSemaphorePermit,
     acceptor: Arc<Acceptor>,
     shutdown: CancellationToken,
 ) -> Result<(), StreamError> {
     socket.set_nodelay(true)?;
-    let meeting = tokio::time::timeout(MEET_WITHIN, Framed::meet(socket, false));
+    let meeting = tokio::time::timeout(MEET_WITHIN, Framed::meet_client(socket));
     // A stopping server does not wait for somebody who says nothing.
     let Some(met) = shutdown.run_until_cancelled(meeting).await else { return Ok(()) };
     let framed = met.map_err(|_elapsed| StreamError::Silent)??;
-    let Some(requests) = acceptor.accept() else { return Ok(()) };
-    ServerLink::new(requests, framed).await
+    drop(unmet);
+    match acceptor.welcome(framed) {
+        Some(link) => link.await,
+        None => Ok(()),
+    }
 }
 
 /// What all streams of a server share.
@@ -124,7 +132,8 @@ pub(super) struct Acceptor {
 
 #[derive(Default)]
 struct Streams {
-    /// Also some that have ended: they are left out when there are twice as many as there were.
+    /// Also some that have ended: they are left out when there are twice as many as there were, and
+    /// before any is refused.
     all: Vec<Weak<ServerStream>>,
     tidy_at: usize,
     stopping: bool,
@@ -137,12 +146,27 @@ impl std::fmt::Debug for Acceptor {
 }
 
 impl Acceptor {
+    pub(super) fn new(service: Arc<dyn Service>, limits: ServerLimits) -> Self {
+        Self { service, limits, streams: Mutex::default(), metrics: TransportMetrics::of("server") }
+    }
+
+    /// Accepts the stream of a client that was met; none: it is refused. Only an accepted client hears our preface:
+    /// one that is refused knows that nothing of what it has queued was executed.
+    pub(super) fn welcome<S>(&self, mut framed: Framed<S>) -> Option<ServerLink<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let requests = self.accept()?;
+        framed.welcome();
+        Some(ServerLink::new(requests, framed))
+    }
+
     /// A new stream; none: the server is stopping, or has too many.
     pub(super) fn accept(&self) -> Option<Requests> {
         let mut streams = self.streams.lock();
         if streams.all.len() >= streams.tidy_at {
             streams.all.retain(|stream| stream.strong_count() > 0);
-            streams.tidy_at = (2 * streams.all.len()).max(16);
+            streams.tidy_at = (2 * streams.all.len()).clamp(LEAST_TIDIED, MAX_STREAMS);
         }
         if streams.stopping || streams.all.len() >= MAX_STREAMS {
             return None;
@@ -153,7 +177,7 @@ impl Acceptor {
     }
 
     /// Takes no more streams, and asks the clients of all to finish.
-    fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.streams.lock().stopping = true;
         self.each(ServerStream::stop);
     }
