@@ -51,7 +51,8 @@ fn history(calls: usize, keys: u32) -> History {
         // In the order of the times at which they take place, which are a microsecond apart.
         let point = (number as u64 + 100) * 1_000;
         let client = rng.random_range(0..CLIENTS);
-        let began = free_from[client as usize].max(point.saturating_sub(rng.random_range(1..15_000))).min(point);
+        let began =
+            free_from[client as usize].max(point.saturating_sub(rng.random_range(1..15_000))).min(point);
         let ended = point + rng.random_range(1..15_000);
         free_from[client as usize] = ended.min(point + 900);
         let key = rng.random_range(0..keys);

@@ -143,8 +143,10 @@ impl FromStr for Objective {
         let no_relation = || MalformedObjective::NoRelation(text.to_owned());
         let at = text.find(['<', '>']).ok_or_else(no_relation)?;
         let (metric, rest) = text.split_at(at);
-        let relation =
-            Relation::ALL.into_iter().find(|relation| rest.starts_with(relation.sign())).ok_or_else(no_relation)?;
+        let relation = Relation::ALL
+            .into_iter()
+            .find(|relation| rest.starts_with(relation.sign()))
+            .ok_or_else(no_relation)?;
         let metric: Metric = metric.trim().parse()?;
         let rest = &rest[relation.sign().len()..];
         let (value, stream) = match rest.split_once('@') {

@@ -65,7 +65,9 @@ pub enum OperatorsError {
         why: String,
     },
     /// There is no proxy among them.
-    #[error("none of the operators' endpoints is a proxy's ({0}): admitted and refused capacity is known to proxies")]
+    #[error(
+        "none of the operators' endpoints is a proxy's ({0}): admitted and refused capacity is known to proxies"
+    )]
     NoProxy(String),
 }
 

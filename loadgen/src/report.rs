@@ -2,8 +2,8 @@
 
 mod axis;
 mod comparison_page;
-mod file;
 pub mod figure;
+mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod hdr;
@@ -17,9 +17,9 @@ mod run_tables;
 mod runs_page;
 mod search_page;
 mod table;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 mod timeline;
 mod verdict;
 
