@@ -5,6 +5,7 @@
 //! run of a pair does to the second falls on both sides alike. A ratio is that of a pair; its interval is Student's
 //! t on the logarithms of the ratios, wide enough for all metrics' intervals to hold together.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use rand::Rng;
@@ -256,7 +257,11 @@ fn row(metric: Metric, (a, b): (&[Measured], &[Measured]), paired: bool, confide
 
 fn finding(interval: Interval) -> Finding {
     match interval {
-        wide if wide.allows_equality(MARGIN) && !(wide.high / wide.low <= WIDEST) => Finding::TooNoisy,
+        wide if wide.allows_equality(MARGIN)
+            && (wide.high / wide.low).partial_cmp(&WIDEST).is_none_or(Ordering::is_gt) =>
+        {
+            Finding::TooNoisy
+        }
         equal if equal.allows_equality(MARGIN) => Finding::NoDifferenceDetectable,
         higher if higher.middle > 1.0 => Finding::Higher,
         _ => Finding::Lower,

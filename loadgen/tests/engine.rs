@@ -99,7 +99,7 @@ async fn the_warm_up_is_sent_and_left_out_of_every_figure() {
 #[tokio::test]
 async fn failed_attempts_are_tried_again_as_the_model_says_and_counted() {
     let service = Stub::start(|_| THROTTLED);
-    let retry = "naive:3".parse().unwrap();
+    let retry = "naive:3".parse().expect("the stub and the spec are sound");
     let total = measured(&RunSpec { retry, connections: 1, ..spec(&service, "constant:100/s") }).await.total;
     assert_eq!(total.outcomes, BTreeMap::from([(Outcome::Throttled, 200)]));
     assert_eq!((total.attempts, total.service.count, total.latency.count), (600, 600, 0));
@@ -113,7 +113,7 @@ async fn failed_attempts_are_tried_again_as_the_model_says_and_counted() {
             Ok(_) => THROTTLED,
             Err(_) => Reply::OK,
         });
-    let retry = "naive:21".parse().unwrap();
+    let retry = "naive:21".parse().expect("the stub and the spec are sound");
     let total = measured(&RunSpec { retry, connections: 1, ..spec(&service, "constant:100/s") }).await.total;
     assert_eq!((total.outcomes, total.attempts), (BTreeMap::from([(Outcome::Ok, 200)]), 220));
 
@@ -122,7 +122,7 @@ async fn failed_attempts_are_tried_again_as_the_model_says_and_counted() {
         0 => Reply::OK,
         _ => THROTTLED,
     });
-    let retry = "none".parse().unwrap();
+    let retry = "none".parse().expect("the stub and the spec are sound");
     let result = measured(&RunSpec { retry, connections: 1, ..spec(&service, "constant:100/s") }).await;
     assert_eq!(result.total.outcomes, BTreeMap::from([(Outcome::Ok, 100), (Outcome::Throttled, 100)]));
     assert_eq!(result.total.latency.count, 100);
@@ -143,7 +143,7 @@ async fn an_adaptive_client_of_a_table_that_takes_little_goes_on_sending() {
             Err(_) => THROTTLED,
         }
     });
-    let retry = "adaptive".parse().unwrap();
+    let retry = "adaptive".parse().expect("the stub and the spec are sound");
     let spec = RunSpec { retry, duration: Duration::from_secs(6), ..spec(&service, "constant:60/s") };
 
     let result = measured(&spec).await;
@@ -202,13 +202,15 @@ async fn an_attempt_without_an_answer_is_timed_out_and_its_connection_replaced()
 #[tokio::test]
 async fn a_service_that_goes_away_is_reported_by_outcomes() {
     let mut service = Some(Stub::start(|_| Reply::OK));
-    let spec = spec(service.as_ref().unwrap(), "constant:100/s");
+    let spec = spec(service.as_ref().expect("the stub and the spec are sound"), "constant:100/s");
     let gone_after_a_second = |progress: &loadgen::engine::Progress| {
         if progress.second == 1 {
             service = None;
         }
     };
-    let result = run(&spec, options(), gone_after_a_second, CancellationToken::new()).await.unwrap();
+    let result = run(&spec, options(), gone_after_a_second, CancellationToken::new())
+        .await
+        .expect("the stub and the spec are sound");
     let outcomes = &result.total.outcomes;
     assert!(outcomes[&Outcome::Ok] >= 100 && outcomes[&Outcome::Broken] > 20, "{outcomes:?}");
     assert_eq!(outcomes.values().sum::<u64>(), 200);
@@ -243,7 +245,8 @@ async fn a_stopped_run_tells_of_what_there_was() {
         seconds.push((progress.second, progress.of, progress.streams[0].offered));
         stop.cancel();
     };
-    let result = run(&spec, options(), progress, stop.clone()).await.unwrap();
+    let result =
+        run(&spec, options(), progress, stop.clone()).await.expect("the stub and the spec are sound");
     assert!((1_000_000..2_000_000).contains(&result.lasted_us), "{}", result.lasted_us);
     assert!((200..400).contains(&result.total.offered));
     assert_eq!(result.total.outcomes[&Outcome::Ok], result.total.offered);
@@ -254,7 +257,7 @@ async fn a_stopped_run_tells_of_what_there_was() {
 async fn recorded_times_are_sent_and_what_was_sent_is_recorded() {
     let service = Stub::start(|_| Reply::OK);
     let times: Arc<[Duration]> = (0..50).map(|number| Duration::from_millis(number * number / 2)).collect();
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("the stub and the spec are sound");
     let path = directory.path().join("trace");
     let options = RunOptions {
         recorded: Some(Recorded { streams: vec![Arc::clone(&times)] }),
@@ -262,10 +265,13 @@ async fn recorded_times_are_sent_and_what_was_sent_is_recorded() {
         ..options()
     };
     let spec = RunSpec { threads: 2, ..spec(&service, "1/s") };
-    let result = run(&spec, options, |_| {}, CancellationToken::new()).await.unwrap();
+    let result =
+        run(&spec, options, |_| {}, CancellationToken::new()).await.expect("the stub and the spec are sound");
     assert_eq!(result.total.offered, 50);
-    let trace = loadgen::trace::Trace::read(&std::fs::read_to_string(path).unwrap()).unwrap();
-    assert_eq!(trace.parts.values().next().unwrap(), &times);
+    let trace =
+        loadgen::trace::Trace::read(&std::fs::read_to_string(path).expect("the stub and the spec are sound"))
+            .unwrap();
+    assert_eq!(trace.parts.values().next().expect("the stub and the spec are sound"), &times);
     assert_eq!(trace.spec, Some(spec));
 }
 
@@ -276,7 +282,7 @@ async fn a_read_modify_write_is_one_request_of_two_attempts() {
         Reply { after: Duration::from_millis(5), ..Reply::OK }
     });
     let mut spec = spec(&service, "constant:50/s");
-    spec.streams[0].mix = "read-modify-write=1".parse().unwrap();
+    spec.streams[0].mix = "read-modify-write=1".parse().expect("the stub and the spec are sound");
     let total = measured(&spec).await.total;
     assert_eq!((total.offered, total.attempts, total.outcomes[&Outcome::Ok]), (100, 200, 100));
     assert!(total.latency.min_us >= 10_000 && total.service.min_us < 10_000);
@@ -290,19 +296,24 @@ async fn a_client_calls_and_calls_again_after_its_connection_has_gone() {
         _ => THROTTLED,
     });
     for protocol in [Protocol::Http1, Protocol::Http2] {
-        let mut client = Client::new(&service.endpoint(), "us-east-1", credentials(), protocol).unwrap();
+        let mut client = Client::new(&service.endpoint(), "us-east-1", credentials(), protocol)
+            .expect("the stub and the spec are sound");
         for _ in 0..2 {
-            let answer = client.call("ListTables", "{}".into()).await.unwrap();
+            let answer =
+                client.call("ListTables", "{}".into()).await.expect("the stub and the spec are sound");
             assert_eq!((answer.status, &*answer.body), (200, br#"{"TableNames":[]}"#.as_slice()));
             client.disconnect();
         }
-        let refused = client.call("DynamoDB_20120810.GetItem", "{}".into()).await.unwrap();
+        let refused = client
+            .call("DynamoDB_20120810.GetItem", "{}".into())
+            .await
+            .expect("the stub and the spec are sound");
         assert_eq!(refused.status, 400);
     }
 }
 
 async fn measured(spec: &RunSpec) -> RunResult {
-    run(spec, options(), |_| {}, CancellationToken::new()).await.unwrap()
+    run(spec, options(), |_| {}, CancellationToken::new()).await.expect("the stub and the spec are sound")
 }
 
 fn stopped_at_once() -> CancellationToken {
@@ -330,7 +341,7 @@ fn spec(service: &Stub, arrivals: &str) -> RunSpec {
         threads: 1,
         connections: 64,
         attempt_timeout: Duration::from_secs(5),
-        retry: "none".parse().unwrap(),
+        retry: "none".parse().expect("the stub and the spec are sound"),
         return_capacity: false,
         seed: 1,
         streams: streams(arrivals),
@@ -342,10 +353,10 @@ fn streams(arrivals: &str) -> Vec<StreamSpec> {
         name: "orders".to_owned(),
         table: "orders".to_owned(),
         profile: None,
-        arrivals: arrivals.parse().unwrap(),
-        mix: "get=1".parse().unwrap(),
-        keys: "uniform:1000".parse().unwrap(),
-        item_size: "900".parse().unwrap(),
+        arrivals: arrivals.parse().expect("the stub and the spec are sound"),
+        mix: "get=1".parse().expect("the stub and the spec are sound"),
+        keys: "uniform:1000".parse().expect("the stub and the spec are sound"),
+        item_size: "900".parse().expect("the stub and the spec are sound"),
         from: Duration::ZERO,
         to: None,
     }]

@@ -48,14 +48,20 @@ impl Stub {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("the stub and the spec are sound");
             runtime.block_on(async {
-                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                address_sender.send(listener.local_addr().unwrap()).unwrap();
+                let listener =
+                    TcpListener::bind("127.0.0.1:0").await.expect("the stub and the spec are sound");
+                address_sender
+                    .send(listener.local_addr().expect("the stub and the spec are sound"))
+                    .expect("the test waits for it");
                 stopped.run_until_cancelled(accept(listener, Arc::new(rule))).await;
             });
         });
-        Self { address: address.recv().unwrap(), _stop: stop.drop_guard() }
+        Self { address: address.recv().expect("the stub and the spec are sound"), _stop: stop.drop_guard() }
     }
 
     pub(crate) fn endpoint(&self) -> String {
@@ -66,8 +72,8 @@ impl Stub {
 async fn accept(listener: TcpListener, rule: Arc<impl Fn(&Asked) -> Reply + Send + Sync + 'static>) {
     let start = wire::clock::now();
     loop {
-        let (stream, _) = listener.accept().await.unwrap();
-        stream.set_nodelay(true).unwrap();
+        let (stream, _) = listener.accept().await.expect("the stub and the spec are sound");
+        stream.set_nodelay(true).expect("the stub and the spec are sound");
         tokio::spawn(serve(stream, start, Arc::clone(&rule)));
     }
 }
@@ -80,7 +86,10 @@ async fn serve(
     let service = service_fn(move |request: Request<Incoming>| {
         let rule = Arc::clone(&rule);
         async move {
-            let target = request.headers().get("x-amz-target").map_or("", |target| target.to_str().unwrap());
+            let target = request
+                .headers()
+                .get("x-amz-target")
+                .map_or("", |target| target.to_str().expect("the stub and the spec are sound"));
             let asked = Asked { target: target.to_owned(), since: wire::clock::now().since(start) };
             let reply = rule(&asked);
             _ = request.into_body().collect().await;
@@ -88,7 +97,9 @@ async fn serve(
                 tokio::time::sleep(reply.after).await;
             }
             let body = Full::new(Bytes::from_static(reply.body.as_bytes()));
-            Ok::<_, Infallible>(Response::builder().status(reply.status).body(body).unwrap())
+            Ok::<_, Infallible>(
+                Response::builder().status(reply.status).body(body).expect("the stub and the spec are sound"),
+            )
         }
     });
     // A client that hangs up is no failure of the service.

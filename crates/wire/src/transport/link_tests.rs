@@ -92,6 +92,7 @@ async fn connected(acceptor: &Arc<Acceptor>) -> (DuplexStream, Link) {
     (ours, link)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the test's paused clock, which no other call reads")]
 async fn assert_found_silent(link: Link) {
     let begun = Instant::now();
     let ended = timeout(LONGER, link).await.expect("it is found").expect("no panic");
