@@ -25,11 +25,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--self-check", type=Path, default=ROOT / "target/measured/examples/self_check")
     parser.add_argument("--oha", type=Path, default=ROOT / "target/peers/bin/oha")
-    parser.add_argument("--rate", type=int, default=2000)
+    parser.add_argument("--rate", type=int, default=1000)
     parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--mean-wait", default="4ms", help="mean of the service's exponentially distributed wait")
+    parser.add_argument("--mean-wait", default="20ms", help="mean of the service's exponentially distributed wait")
     arguments = parser.parse_args()
     for tool in (arguments.self_check, arguments.oha):
         if not tool.exists():
