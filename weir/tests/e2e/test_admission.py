@@ -232,7 +232,7 @@ def test_a_batch_that_is_throttled_in_part_returns_what_is_left(cluster):
             # Nothing at all of it fitted.
             assert error.response["Error"]["Code"] == "ProvisionedThroughputExceededException"
             time.sleep(0.2)
-    assert db.scan(TableName="batches", Select="COUNT")["Count"] == 25
+    assert db.scan(TableName="batches", Select="COUNT", ConsistentRead=True)["Count"] == 25
 
 
 def test_a_shadow_quota_counts_and_refuses_nothing(cluster):

@@ -161,9 +161,9 @@ def test_a_foreign_table_is_filled_only_when_asked(load, db, table_name):
     fleet.create_table(db, table_name)
     words = ("run", "--table", table_name, "--keys", "50", "--rate", "100/s", "--duration", "1s")
     assert "--into-existing" in load(*words, "--prepare", code=FAILED)
-    assert db.scan(TableName=table_name)["Count"] == 0
+    assert db.scan(TableName=table_name, ConsistentRead=True)["Count"] == 0
     load(*words, "--into-existing", "--mix", "get=1")
-    assert db.scan(TableName=table_name)["Count"] == 50
+    assert db.scan(TableName=table_name, ConsistentRead=True)["Count"] == 50
 
 
 def test_wrong_credentials_are_explained_before_anything_is_sent(load, weir):

@@ -86,7 +86,7 @@ def test_ten_thousand_mutations_never_break_the_server(weir, db, table_name):
             assert b"__type" in content, (number, data, content)
         statuses[answer.status] = statuses.get(answer.status, 0) + 1
     assert statuses[400] > MUTATIONS / 10 and statuses[200] > MUTATIONS / 100, statuses
-    assert "Item" not in db.get_item(TableName=table_name, Key={"pk": {"S": "z"}, "sk": {"N": "9"}})
+    assert "Item" not in db.get_item(TableName=table_name, ConsistentRead=True, Key={"pk": {"S": "z"}, "sk": {"N": "9"}})
 
 
 def signed_bytes(weir, operation, data):

@@ -64,7 +64,7 @@ def test_boto3_creates_writes_queries_pages_scans_and_deletes(resource, table_na
         page = table.query(
             KeyConditionExpression=Key("artist").eq("Nina") & Key("year").between(1965, 1989),
             FilterExpression=Attr("score").gt(Decimal("197")),
-            Limit=7, ScanIndexForward=False, **start,
+            Limit=7, ScanIndexForward=False, ConsistentRead=True, **start,
         )
         found += [int(item["year"]) for item in page["Items"]]
         if "LastEvaluatedKey" not in page:
@@ -74,7 +74,7 @@ def test_boto3_creates_writes_queries_pages_scans_and_deletes(resource, table_na
 
     scanned = [item for segment in range(4) for item in scan_all(table, Segment=segment, TotalSegments=4)]
     assert len(scanned) == 41
-    assert table.scan(Select="COUNT")["Count"] == 41
+    assert table.scan(Select="COUNT", ConsistentRead=True)["Count"] == 41
 
     answers = resource.batch_get_item(
         RequestItems={table_name: {"Keys": [{"artist": "Nina", "year": y} for y in range(1960, 1970)]}}
@@ -90,10 +90,10 @@ def test_boto3_creates_writes_queries_pages_scans_and_deletes(resource, table_na
 
 
 def scan_all(table, **options):
-    page = table.scan(**options)
+    page = table.scan(ConsistentRead=True, **options)
     yield from page["Items"]
     while "LastEvaluatedKey" in page:
-        page = table.scan(ExclusiveStartKey=page["LastEvaluatedKey"], **options)
+        page = table.scan(ExclusiveStartKey=page["LastEvaluatedKey"], ConsistentRead=True, **options)
         yield from page["Items"]
 
 
@@ -129,11 +129,11 @@ def test_the_aws_cli_runs_the_same_session(weir, table_name):
     assert answer["Attributes"] == {"n": {"N": "6"}}
     aws("batch-write-item", "--request-items", json.dumps({table_name: [
         {"PutRequest": {"Item": {"pk": {"S": "a"}, "sk": {"N": str(n)}}}} for n in range(2, 12)]}))
-    answer = aws("query", "--table-name", table_name, "--key-condition-expression", "pk = :p AND sk > :s",
+    answer = aws("query", "--table-name", table_name, "--consistent-read", "--key-condition-expression", "pk = :p AND sk > :s",
                  "--filter-expression", "attribute_not_exists(n)", "--page-size", "3",
                  "--expression-attribute-values", '{":p":{"S":"a"},":s":{"N":"0"}}')
     assert [int(item["sk"]["N"]) for item in answer["Items"]] == list(range(2, 12))
-    assert aws("scan", "--table-name", table_name, "--select", "COUNT")["Count"] == 11
+    assert aws("scan", "--table-name", table_name, "--consistent-read", "--select", "COUNT")["Count"] == 11
     aws("delete-item", "--table-name", table_name, "--key", '{"pk":{"S":"a"},"sk":{"N":"1"}}')
     assert aws("get-item", "--table-name", table_name, "--consistent-read",
                "--key", '{"pk":{"S":"a"},"sk":{"N":"1"}}') is None

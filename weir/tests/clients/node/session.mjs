@@ -47,14 +47,15 @@ await db.send(new BatchWriteCommand({
 const found = [];
 for await (const page of paginateQuery({ client: db, pageSize: 4 }, {
   TableName, KeyConditionExpression: "pk = :p AND sk > :zero", FilterExpression: "even = :yes",
+  ConsistentRead: true,
   ExpressionAttributeValues: { ":p": "a", ":zero": 0, ":yes": true },
 })) found.push(...page.Items.map((item) => item.sk));
 assert.deepEqual(found, Array.from({ length: 12 }, (_, n) => 2 * n + 2));
 
 let scanned = 0;
-for await (const page of paginateScan({ client: db, pageSize: 10 }, { TableName })) scanned += page.Count;
+for await (const page of paginateScan({ client: db, pageSize: 10 }, { TableName, ConsistentRead: true })) scanned += page.Count;
 assert.equal(scanned, 26);
-const batch = await db.send(new BatchGetCommand({ RequestItems: { [TableName]: { Keys: [{ pk: "a", sk: 1 }, { pk: "a", sk: 2 }] } } }));
+const batch = await db.send(new BatchGetCommand({ RequestItems: { [TableName]: { ConsistentRead: true, Keys: [{ pk: "a", sk: 1 }, { pk: "a", sk: 2 }] } } }));
 assert.equal(batch.Responses[TableName].length, 2);
 
 await db.send(new DeleteCommand({ TableName, Key: { pk: "a", sk: 0 } }));

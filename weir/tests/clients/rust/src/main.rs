@@ -69,6 +69,7 @@ async fn main() -> Outcome {
         .expression_attribute_values(":b", V::N("14".into()))
         .expression_attribute_values(":skip", V::N("7".into()))
         .limit(3)
+        .consistent_read(true)
         .into_paginator()
         .items()
         .send()
@@ -86,6 +87,7 @@ async fn main() -> Outcome {
         .expression_attribute_values(":b", V::N("14".into()))
         .expression_attribute_values(":yes", V::Bool(true))
         .limit(3)
+        .consistent_read(true)
         .into_paginator()
         .items()
         .send()
@@ -94,7 +96,7 @@ async fn main() -> Outcome {
     let found: Vec<_> = found.iter().map(|item| item["sk"].as_n().unwrap().as_str()).collect();
     assert_eq!(found, ["6", "8", "10", "12", "14"]);
 
-    assert_eq!(db.scan().table_name(&table).select(Select::Count).send().await?.count(), 21);
+    assert_eq!(db.scan().table_name(&table).select(Select::Count).consistent_read(true).send().await?.count(), 21);
     let keys = KeysAndAttributes::builder()
         .keys([("pk".to_owned(), V::S("a".into())), ("sk".to_owned(), V::N("3".into()))].into())
         .build()?;
