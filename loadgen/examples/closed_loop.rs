@@ -126,7 +126,7 @@ async fn measure(
     }
     let elapsed = wire::clock::now().since(start);
     let after: Vec<_> = processes.iter().map(|(_, pid)| cpu_time(*pid)).collect();
-    let own = cpu_time(std::process::id()) - own_before;
+    let own = cpu_time(std::process::id()).saturating_sub(own_before);
     let mut tally = tally.borrow_mut();
     tally.stopped = true;
     let requests = tally.latency.len().max(1) as f64;
@@ -134,7 +134,7 @@ async fn measure(
         .iter()
         .zip(before.iter().zip(&after))
         .map(|((name, pid), (before, after))| {
-            let cpu = *after - *before;
+            let cpu = after.saturating_sub(*before);
             let row = json!({
                 "cpu_us": cpu.as_secs_f64() * 1e6 / requests,
                 "cores": cpu.as_secs_f64() / elapsed.as_secs_f64(),

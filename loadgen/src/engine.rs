@@ -39,3 +39,4 @@ pub use due_times::Recorded;
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use progress::Progress;
 pub use run::{RunError, RunOptions, run};
+pub use timer::Timer;

@@ -2,7 +2,7 @@
 
 import statistics
 
-from harness import binaries, peers, weir
+from harness import binaries, disk, peers, weir
 from harness.dynamodb import create_table
 from harness.findings import Section
 from harness.load import OpenLoad, Stream
@@ -20,18 +20,26 @@ SETTLING_S = 0.5
 
 def measure(settings):
     section = Section(NAME, TITLE, INTRO)
+    section.notes.append(disk.WHY_MEMORY.format(syncs=disk.syncs(settings.scratch)))
     pairs, length = settings.seconds(10, 4), settings.seconds(3.5, 2.5)
-    stub = peers.Upstream(binaries.UPSTREAM)
-    fleet = weir.Fleet(settings.scratch / "fleet", "--proxies", 1)
-    try:
-        create_table(fleet.address, "quiet", read=4_000, write=2_000)
-        create_table(fleet.address, "noisy", read=QUOTA, write=QUOTA)
-        load = OpenLoad(fleet, [*streams(2 * pairs * length), *neighbour(stub, pairs, length, QUOTA * FACTOR)])
-    finally:
-        fleet.stop()
-        stub.stop()
-    judge(section, load, pairs, length)
+    judge(section, beside(settings, pairs, length, QUOTA, FACTOR), pairs, length)
     return section
+
+
+def beside(settings, pairs, length, quota, factor):
+    """A run in which a table with this quota is offered so many times as much in every other phase."""
+    stub = peers.Upstream(binaries.UPSTREAM)
+    try:
+        with disk.in_memory(settings) as folder:
+            fleet = weir.Fleet(folder / "fleet", "--proxies", 1)
+            try:
+                create_table(fleet.address, "quiet", read=4_000, write=2_000)
+                create_table(fleet.address, "noisy", read=quota, write=quota)
+                return OpenLoad(fleet, [*streams(2 * pairs * length), *neighbour(stub, pairs, length, quota * factor)])
+            finally:
+                fleet.stop()
+    finally:
+        stub.stop()
 
 
 def streams(until):

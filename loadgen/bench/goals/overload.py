@@ -3,15 +3,14 @@
 import statistics
 import time
 
-from harness import binaries, peers, weir
+from harness import disk, weir
 from harness.dynamodb import create_table
 from harness.findings import Section, progress
 from harness.goodput import Goodput
-from harness.load import OpenLoad
 from harness.weir_load import Run
 from metadata.svg_plot import Panel, drawn
 
-from .neighbours import neighbour, pooled, streams
+from .neighbours import beside, pooled
 
 NAME, GOALS = "overload", ["9a", "9b", "9c"]
 TITLE = "Overload"
@@ -90,16 +89,8 @@ def measure(settings):
 def quota(section, settings):
     """Phases alternate; while the short table is left alone, its requests go to a stub: see `neighbours`."""
     pairs, length = settings.seconds(6, 3), settings.seconds(4, 3)
-    stub = peers.Upstream(binaries.UPSTREAM)
-    fleet = weir.Fleet(settings.scratch / "quota", "--proxies", 1)
-    try:
-        create_table(fleet.address, "quiet", read=4_000, write=2_000)
-        create_table(fleet.address, "noisy", read=SHORT_QUOTA, write=SHORT_QUOTA)
-        load = OpenLoad(fleet, [*streams(2 * pairs * length),
-                                *neighbour(stub, pairs, length, SHORT_QUOTA * SHORT_FACTOR)])
-    finally:
-        fleet.stop()
-        stub.stop()
+    section.notes.append("9a: " + disk.WHY_MEMORY.format(syncs=disk.syncs(settings.scratch)))
+    load = beside(settings, pairs, length, SHORT_QUOTA, SHORT_FACTOR)
     quiet = ("gets", "puts")
     phase = lambda number: load.window(number * length + SETTLING_S, (number + 1) * length, quiet)
     before, during = ([phase(2 * pair + offset) for pair in range(pairs)] for offset in (0, 1))

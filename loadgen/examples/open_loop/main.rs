@@ -17,6 +17,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use loadgen::connection::Connection;
+use loadgen::engine::Timer;
 use loadgen::process_cpu::cpu_time;
 use loadgen::signer::Signer;
 use rand::SeedableRng;
@@ -33,6 +34,8 @@ use crate::tally::{Outcome, Tally, Times};
 const BEGINS_AFTER: Duration = Duration::from_millis(300);
 /// A later stream's connections are opened this long before its first request.
 const CONNECTS_BEFORE: Duration = Duration::from_secs(1);
+/// What is due so soon is sent at once.
+const SOON: Duration = Duration::from_micros(20);
 
 /// Drives DynamoDB endpoints in an open loop.
 #[derive(Debug, Parser)]
@@ -101,9 +104,11 @@ async fn run(arguments: Rc<Arguments>) -> anyhow::Result<()> {
     let cpu: serde_json::Map<_, _> = processes
         .iter()
         .zip(&before)
-        .map(|((name, pid), before)| (name.clone(), json!((cpu_time(*pid) - *before).as_secs_f64())))
+        .map(|((name, pid), before)| {
+            (name.clone(), json!(cpu_time(*pid).saturating_sub(*before).as_secs_f64()))
+        })
         .collect();
-    let own = (cpu_time(std::process::id()) - own_before).as_secs_f64();
+    let own = cpu_time(std::process::id()).saturating_sub(own_before).as_secs_f64();
     for running in &finished {
         running.tally.borrow().print(&running.stream.name);
     }
@@ -144,10 +149,12 @@ async fn drive(running: Rc<Running>) -> anyhow::Result<()> {
     let begin = *start + stream.from;
     let end = *start + stream.to;
     let mut due = begin + stream.first_gap(&mut rng);
+    let timer = Timer::new()?;
     while due < end {
         let wait = due.since(wire::clock::now());
-        if wait > Duration::from_millis(1) {
-            tokio::time::sleep(wait).await;
+        if wait > SOON {
+            timer.set(wait);
+            timer.expired().await;
         } else {
             tokio::task::consume_budget().await;
         }

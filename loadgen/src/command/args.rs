@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::failure::Failure;
 use crate::objective::Objective;
 use crate::retry::RetryModel;
-use crate::workload::{Arrivals, ItemSize, KeyDistribution, Mix};
+use crate::workload::{Arrivals, ItemSize, KeyDistribution, Mix, YcsbWorkload, ycsb};
+
+/// The table that YCSB calls so.
+const YCSB_TABLE: &str = "usertable";
 
 /// Where requests go, and who signs them.
 #[derive(Debug, Clone, Default, Args)]
@@ -124,6 +128,44 @@ pub(super) struct DurationArgs {
     pub warm_up: Option<Duration>,
 }
 
+/// What every command that sends shares.
+#[derive(Debug, Clone, Args)]
+pub(super) struct CommonArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub sending: SendingArgs,
+    #[command(flatten)]
+    pub preparation: PreparationArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    #[command(flatten)]
+    pub watch: WatchArgs,
+}
+
+/// What is sent: flags, or a core workload by its letter.
+#[derive(Debug, Clone, Args)]
+pub(super) struct WorkArgs {
+    /// A core workload of YCSB, A to F, instead of --mix, --keys and --item-size.
+    #[arg(long, value_name = "A-F", value_parser = letter, conflicts_with_all = ["mix", "keys", "item_size", "scenario"])]
+    pub ycsb: Option<char>,
+    /// Its records.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub records: u64,
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
+}
+
+impl WorkArgs {
+    /// What is sent: `traffic` (these flags' or what a side has over them), unless a core workload is named.
+    pub(super) fn over(&self, traffic: TrafficArgs) -> TrafficArgs {
+        match self.ycsb {
+            Some(letter) => TrafficArgs::ycsb(letter, self.records, traffic.table),
+            None => traffic,
+        }
+    }
+}
+
 /// Where results go.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Results")]
@@ -209,6 +251,30 @@ impl TargetArgs {
 }
 
 impl TrafficArgs {
+    /// What a core workload sends.
+    pub(super) fn ycsb(letter: char, records: u64, table: Option<String>) -> Self {
+        let YcsbWorkload { mix, keys, item_size } = ycsb(letter, records).expect("the letter was checked");
+        let usual = match keys.items_per_partition {
+            Some(_) => format!("{YCSB_TABLE}-e"),
+            None => YCSB_TABLE.to_owned(),
+        };
+        let table = Some(table.unwrap_or(usual));
+        Self { table, mix: Some(mix), keys: Some(keys), item_size: Some(item_size), scenario: None }
+    }
+
+    /// Whether it goes to `weir load`'s own table, which nobody has to ask for.
+    pub(super) const fn is_own(&self) -> bool {
+        self.table.is_none() && self.scenario.is_none()
+    }
+
+    /// The scenario file's text, if one is named.
+    pub(super) fn read_scenario(&self) -> Result<Option<String>, Failure> {
+        let Some(path) = &self.scenario else { return Ok(None) };
+        let text = std::fs::read_to_string(path);
+        text.map(Some)
+            .map_err(|error| Failure::Usage(format!("cannot read the scenario {}: {error}", path.display())))
+    }
+
     /// These flags where they are given, `common` otherwise.
     pub(super) fn over(self, common: &Self) -> Self {
         Self {
@@ -241,6 +307,15 @@ fn keys(text: &str) -> Result<KeyDistribution, crate::workload::InvalidText> {
     match text.trim().starts_with(|first: char| first.is_ascii_digit()) {
         true => format!("uniform:{}", text.trim()).parse(),
         false => text.parse(),
+    }
+}
+
+/// The letter of a core workload.
+pub(super) fn letter(text: &str) -> Result<char, String> {
+    let mut letters = text.chars();
+    match (letters.next().map(|letter| letter.to_ascii_uppercase()), letters.next()) {
+        (Some(letter), None) if ycsb(letter, 1).is_some() => Ok(letter),
+        _ => Err(format!("`{text}` is no core workload of YCSB: there are A, B, C, D, E and F")),
     }
 }
 

@@ -9,13 +9,12 @@ use rand_chacha::ChaCha8Rng;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{
-    DurationArgs, OutputArgs, PreparationArgs, RateArgs, SendingArgs, TargetArgs, TrafficArgs, WatchArgs,
+    CommonArgs, DurationArgs, RateArgs, SendingArgs, TargetArgs, TrafficArgs, WatchArgs, WorkArgs,
 };
 use super::failure::Failure;
 use super::measure::{options, run as run_once};
-use super::output::{print, put};
+use super::output::{print, show};
 use super::prepare::{Preparing, prepare};
-use super::run::{letter, read_scenario, ycsb_traffic};
 use super::session::{Fleets, Session};
 use super::spec_of::{Flags, spec_of};
 use crate::compare::{Comparison, Side, measured, order};
@@ -55,28 +54,14 @@ pub struct CompareArgs {
     /// Compare A with itself so many times, and say how often a difference was found: there is none.
     #[arg(long, value_name = "N", conflicts_with = "b")]
     self_check: Option<u16>,
-    /// A core workload of YCSB, A to F, instead of --mix, --keys and --item-size.
-    #[arg(long, value_name = "A-F", value_parser = letter, conflicts_with_all = ["mix", "keys", "item_size", "scenario"])]
-    ycsb: Option<char>,
-    /// Its records.
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
-    records: u64,
     #[command(flatten)]
-    traffic: TrafficArgs,
+    work: WorkArgs,
     #[command(flatten)]
     rate: RateArgs,
     #[command(flatten)]
     duration: DurationArgs,
     #[command(flatten)]
-    target: TargetArgs,
-    #[command(flatten)]
-    sending: SendingArgs,
-    #[command(flatten)]
-    preparation: PreparationArgs,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    watch: WatchArgs,
+    common: CommonArgs,
 }
 
 /// Flags of one side.
@@ -128,9 +113,9 @@ pub(super) async fn run(
         (Given::Files(a), Given::Files(b)) => return compare_files(&args, &a, &b),
         (Given::Flags(a), Given::Flags(b)) => {
             let sides = [args.side("A", *a, fleets).await?, args.side("B", *b, fleets).await?];
-            let own = args.traffic.table.is_none() && args.traffic.scenario.is_none();
+            let CommonArgs { preparation, output, .. } = &args.common;
+            let preparing = Preparing::of(preparation, args.work.traffic.is_own(), output.quiet);
             for side in &sides {
-                let preparing = Preparing::of(&args.preparation, own, args.output.quiet);
                 prepare(&side.session, &side.spec, preparing, stop).await?;
             }
             Interleaved { args: &args, sides }
@@ -140,7 +125,7 @@ pub(super) async fn run(
     match args.self_check {
         Some(times) => comparison.check_itself(times, stop).await,
         None => {
-            let runs = comparison.run(args.sending.seed.unwrap_or(1), stop).await?;
+            let runs = comparison.run(args.common.sending.seed.unwrap_or(1), stop).await?;
             let (stopped, valid) = (stop.is_cancelled(), runs.invalid().is_none());
             let labels = comparison.sides.each_ref().map(|side| side.label.clone());
             finish(&args, labels, &runs, true)?;
@@ -205,21 +190,18 @@ fn words(text: &str) -> Result<Vec<String>, String> {
 impl CompareArgs {
     /// A side: its own flags over the common ones.
     async fn side(&self, name: &str, flags: SideFlags, fleets: &impl Fleets) -> Result<Runnable, Failure> {
-        let target = flags.target.over(&self.target);
-        let mut traffic = flags.traffic.over(&self.traffic);
-        if let Some(letter) = self.ycsb {
-            traffic = ycsb_traffic(letter, self.records, traffic.table);
-        }
-        let sending = flags.sending.over(&self.sending);
+        let target = flags.target.over(&self.common.target);
+        let traffic = self.work.over(flags.traffic.over(&self.work.traffic));
+        let sending = flags.sending.over(&self.common.sending);
         let session = Session::open(&target, fleets).await?;
         let duration = DurationArgs {
             duration: self.duration.duration.or(Some(USUAL_DURATION)),
             warm_up: self.duration.warm_up.or(Some(USUAL_WARM_UP)),
         };
         let flags_of = Flags { traffic: &traffic, sending: &sending, rate: &self.rate, duration: &duration };
-        let spec = spec_of(&session.place, flags_of, read_scenario(&traffic)?.as_deref())?;
+        let spec = spec_of(&session.place, flags_of, traffic.read_scenario()?.as_deref())?;
         let mut watch = flags.watch;
-        watch.processes.extend(self.watch.processes.iter().cloned());
+        watch.processes.extend(self.common.watch.processes.iter().cloned());
         let label = flags.label.unwrap_or_else(|| format!("{name}: {}", spec.endpoints.join(", ")));
         Ok(Runnable { label, session, spec, watch })
     }
@@ -297,14 +279,14 @@ impl Interleaved<'_> {
     }
 
     fn say(&self, line: &str) {
-        if !self.args.output.quiet {
+        if !self.args.common.output.quiet {
             eprintln!("{line}");
         }
     }
 
     /// Compares A with itself, many times: what it finds is chance.
     async fn check_itself(&self, times: u16, stop: &CancellationToken) -> Result<(), Failure> {
-        let seed = self.args.sending.seed.unwrap_or(1);
+        let seed = self.args.common.sending.seed.unwrap_or(1);
         let (mut found, mut done, mut invalid) = (0_u32, 0_u32, 0_u32);
         for number in 0..u64::from(times) {
             // Seeds of one comparison's pairs follow one another: those of the next begin beyond them.
@@ -379,18 +361,7 @@ fn compare_files(args: &CompareArgs, a: &[PathBuf], b: &[PathBuf]) -> Result<(),
 /// Prints the table, and writes the files that were asked for.
 fn finish(args: &CompareArgs, labels: [String; 2], runs: &Runs, paired: bool) -> Result<(), Failure> {
     let comparison = runs.compared(labels, paired, args.confidence);
-    let mut printed = args.output.quiet;
-    if let Some(path) = &args.output.json {
-        let text = serde_json::to_string_pretty(&comparison).map_err(anyhow::Error::from)?;
-        printed |= put(path, &format!("{text}\n"))?;
-    }
-    if let Some(path) = &args.output.html {
-        put(path, &page(&comparison, runs))?;
-    }
-    if !printed {
-        print(&text(&comparison))?;
-    }
-    Ok(())
+    show(&args.common.output, &comparison, || page(&comparison, runs), || text(&comparison))
 }
 
 fn page(comparison: &Comparison, runs: &Runs) -> String {

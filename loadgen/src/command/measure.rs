@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{MeasureArgs, OutputArgs, WatchArgs};
+use super::args::{CommonArgs, MeasureArgs, OutputArgs, PreparationArgs, WatchArgs};
 use super::failure::Failure;
 use super::output::write;
 use super::prepare::{Preparing, prepare};
@@ -22,23 +22,42 @@ use crate::spec::RunSpec;
 /// A run that is to be.
 #[derive(Debug)]
 pub(super) struct Measurement<'a> {
-    pub session: &'a Session,
+    session: Session,
     pub spec: RunSpec,
-    pub preparing: Preparing,
-    pub output: &'a OutputArgs,
-    pub measure: &'a MeasureArgs,
-    pub watch: &'a WatchArgs,
+    /// Whether it goes to `weir load`'s own table, which nobody has to ask for.
+    own: bool,
+    preparation: &'a PreparationArgs,
+    output: &'a OutputArgs,
+    measure: &'a MeasureArgs,
+    watch: &'a WatchArgs,
     /// Due times of each stream, if they were recorded.
     pub recorded: Option<Recorded>,
 }
 
-impl Measurement<'_> {
+impl<'a> Measurement<'a> {
+    pub(super) fn of(
+        session: Session,
+        spec: RunSpec,
+        own: bool,
+        common: &'a CommonArgs,
+        measure: &'a MeasureArgs,
+    ) -> Self {
+        let CommonArgs { preparation, output, watch, .. } = common;
+        Self { session, spec, own, preparation, output, measure, watch, recorded: None }
+    }
+
+    /// The same, to a table of `weir load`'s own.
+    pub(super) fn of_own_table(self) -> Self {
+        Self { own: true, ..self }
+    }
+
     /// Runs it, writes what was asked for, and judges.
     pub(super) async fn run(self, stop: &CancellationToken) -> Result<(), Failure> {
         check_objectives(&self.measure.thresholds, &self.spec)?;
         let operators = self.operators();
-        prepare(self.session, &self.spec, self.preparing, stop).await?;
-        let mut options = options(self.session, &self.spec, self.watch)?;
+        let preparing = Preparing::of(self.preparation, self.own, self.output.quiet);
+        prepare(&self.session, &self.spec, preparing, stop).await?;
+        let mut options = options(&self.session, &self.spec, self.watch)?;
         options.recorded = self.recorded;
         options.trace_to.clone_from(&self.measure.trace);
         let result = {
@@ -58,7 +77,7 @@ impl Measurement<'_> {
     }
 
     fn operators(&self) -> Option<OperatorsEndpoints> {
-        operators(self.session, self.watch)
+        operators(&self.session, self.watch)
     }
 }
 

@@ -17,18 +17,30 @@ pub(super) fn write(
     output: &OutputArgs,
     hdr: Option<&Path>,
 ) -> Result<(), Failure> {
-    let mut printed = output.quiet;
-    if let Some(path) = &output.json {
-        printed |= put(path, &report::to_json(result))?;
-    }
-    if let Some(path) = &output.html {
-        put(path, &report::html_judged(result, findings))?;
-    }
     if let Some(path) = hdr {
         report::write_hdr(result, path).map_err(anyhow::Error::from)?;
     }
+    let page = || report::html_judged(result, findings);
+    show(output, result, page, || report::text_judged(result, findings))
+}
+
+/// Writes a result as JSON and as a page where that was asked for, and prints its text unless it was printed as JSON.
+pub(super) fn show(
+    output: &OutputArgs,
+    result: &impl serde::Serialize,
+    page: impl FnOnce() -> String,
+    text: impl FnOnce() -> String,
+) -> Result<(), Failure> {
+    let mut printed = output.quiet;
+    if let Some(path) = &output.json {
+        let json = serde_json::to_string_pretty(result).map_err(anyhow::Error::from)?;
+        printed |= put(path, &format!("{json}\n"))?;
+    }
+    if let Some(path) = &output.html {
+        put(path, &page())?;
+    }
     if !printed {
-        print(&report::text_judged(result, findings))?;
+        print(&text())?;
     }
     Ok(())
 }

@@ -7,13 +7,9 @@ use std::time::Duration;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{
-    DurationArgs, MeasureArgs, OutputArgs, PreparationArgs, RateArgs, SendingArgs, TargetArgs, TrafficArgs,
-    WatchArgs,
-};
+use super::args::{CommonArgs, DurationArgs, MeasureArgs, RateArgs, TrafficArgs};
 use super::failure::Failure;
 use super::measure::Measurement;
-use super::prepare::Preparing;
 use super::session::{Fleets, Session};
 use super::spec_of::{Flags, OWN_TABLE, spec_of};
 use crate::engine::Recorded;
@@ -38,19 +34,11 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "FACTOR", default_value = "1x", value_parser = speed)]
     speed: f64,
     #[command(flatten)]
-    target: TargetArgs,
-    #[command(flatten)]
     traffic: TrafficArgs,
     #[command(flatten)]
-    sending: SendingArgs,
-    #[command(flatten)]
-    preparation: PreparationArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     #[command(flatten)]
     measure: MeasureArgs,
-    #[command(flatten)]
-    watch: WatchArgs,
 }
 
 /// `weir load replay`.
@@ -67,25 +55,19 @@ pub(super) async fn run(
     let trace =
         Trace::read(&text).map_err(|error| Failure::Usage(format!("{}: {error}", args.file.display())))?;
     let trace = trace.at_speed(args.speed);
-    let session = Session::open(&args.target, fleets).await?;
+    let session = Session::open(&args.common.target, fleets).await?;
     let duration =
         DurationArgs { duration: Some(trace.end() + AFTER_THE_LAST), warm_up: Some(Duration::ZERO) };
     // The rate is the trace's; this one only satisfies the form.
     let rate = RateArgs { rate: Some(Arrivals::poisson(Rate::per_second(1.0))), closed: false };
-    let flags = Flags { traffic: &args.traffic, sending: &args.sending, rate: &rate, duration: &duration };
+    let sending = &args.common.sending;
+    let flags = Flags { traffic: &args.traffic, sending, rate: &rate, duration: &duration };
     let mut spec = spec_of(&session.place, flags, None)?;
     spec.pacing = Pacing::Open;
     let streams = streams_of(&trace, &args.traffic, &mut spec);
     let own = spec.streams.iter().all(|stream| stream.table == OWN_TABLE);
-    let measurement = Measurement {
-        session: &session,
-        spec,
-        preparing: Preparing::of(&args.preparation, own, args.output.quiet),
-        output: &args.output,
-        measure: &args.measure,
-        watch: &args.watch,
-        recorded: Some(Recorded { streams }),
-    };
+    let mut measurement = Measurement::of(session, spec, own, &args.common, &args.measure);
+    measurement.recorded = Some(Recorded { streams });
     measurement.run(stop).await
 }
 

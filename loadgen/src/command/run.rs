@@ -3,41 +3,19 @@
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{
-    DurationArgs, MeasureArgs, OutputArgs, PreparationArgs, RateArgs, SendingArgs, TargetArgs, TrafficArgs,
-    WatchArgs,
-};
+use super::args::{CommonArgs, DurationArgs, MeasureArgs, RateArgs, TrafficArgs, letter};
 use super::failure::Failure;
 use super::measure::Measurement;
-use super::prepare::Preparing;
 use super::session::{Fleets, Session};
 use super::spec_of::{Flags, spec_of};
-use crate::workload::{YcsbWorkload, ycsb};
-
-/// The table that YCSB calls so.
-const YCSB_TABLE: &str = "usertable";
 
 /// Arguments of `weir load run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     #[command(flatten)]
-    target: TargetArgs,
-    #[command(flatten)]
     traffic: TrafficArgs,
     #[command(flatten)]
-    rate: RateArgs,
-    #[command(flatten)]
-    duration: DurationArgs,
-    #[command(flatten)]
-    sending: SendingArgs,
-    #[command(flatten)]
-    preparation: PreparationArgs,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    measure: MeasureArgs,
-    #[command(flatten)]
-    watch: WatchArgs,
+    paced: PacedArgs,
 }
 
 /// Arguments of `weir load ycsb`.
@@ -55,21 +33,20 @@ pub struct YcsbArgs {
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
     #[command(flatten)]
-    target: TargetArgs,
+    paced: PacedArgs,
+}
+
+/// All but what is sent.
+#[derive(Debug, Clone, Args)]
+struct PacedArgs {
     #[command(flatten)]
     rate: RateArgs,
     #[command(flatten)]
     duration: DurationArgs,
     #[command(flatten)]
-    sending: SendingArgs,
-    #[command(flatten)]
-    preparation: PreparationArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     #[command(flatten)]
     measure: MeasureArgs,
-    #[command(flatten)]
-    watch: WatchArgs,
 }
 
 /// `weir load run`.
@@ -78,22 +55,7 @@ pub(super) async fn run(
     fleets: &impl Fleets,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    let session = Session::open(&args.target, fleets).await?;
-    let scenario = read_scenario(&args.traffic)?;
-    let flags =
-        Flags { traffic: &args.traffic, sending: &args.sending, rate: &args.rate, duration: &args.duration };
-    let spec = spec_of(&session.place, flags, scenario.as_deref())?;
-    let own = args.traffic.table.is_none() && scenario.is_none();
-    let measurement = Measurement {
-        session: &session,
-        spec,
-        preparing: Preparing::of(&args.preparation, own, args.output.quiet),
-        output: &args.output,
-        measure: &args.measure,
-        watch: &args.watch,
-        recorded: None,
-    };
-    measurement.run(stop).await
+    args.paced.measurement(&args.traffic, fleets).await?.run(stop).await
 }
 
 /// `weir load ycsb`.
@@ -102,51 +64,22 @@ pub(super) async fn run_ycsb(
     fleets: &impl Fleets,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    let session = Session::open(&args.target, fleets).await?;
-    let traffic = ycsb_traffic(args.workload, args.records, args.table.clone());
-    let flags =
-        Flags { traffic: &traffic, sending: &args.sending, rate: &args.rate, duration: &args.duration };
-    let mut spec = spec_of(&session.place, flags, None)?;
-    spec.streams[0].name = format!("ycsb-{}", args.workload.to_ascii_lowercase());
-    let measurement = Measurement {
-        session: &session,
-        spec,
-        preparing: Preparing::of(&args.preparation, true, args.output.quiet),
-        output: &args.output,
-        measure: &args.measure,
-        watch: &args.watch,
-        recorded: None,
-    };
+    let traffic = TrafficArgs::ycsb(args.workload, args.records, args.table.clone());
+    let mut measurement = args.paced.measurement(&traffic, fleets).await?.of_own_table();
+    measurement.spec.streams[0].name = format!("ycsb-{}", args.workload.to_ascii_lowercase());
     measurement.run(stop).await
 }
 
-/// What a core workload sends.
-pub(super) fn ycsb_traffic(letter: char, records: u64, table: Option<String>) -> TrafficArgs {
-    let YcsbWorkload { mix, keys, item_size } = ycsb(letter, records).expect("the letter was checked");
-    let usual =
-        || if keys.items_per_partition.is_some() { format!("{YCSB_TABLE}-e") } else { YCSB_TABLE.to_owned() };
-    TrafficArgs {
-        table: Some(table.unwrap_or_else(usual)),
-        mix: Some(mix),
-        keys: Some(keys),
-        item_size: Some(item_size),
-        scenario: None,
-    }
-}
-
-/// The scenario file's text, if one is named.
-pub(super) fn read_scenario(traffic: &TrafficArgs) -> Result<Option<String>, Failure> {
-    let Some(path) = &traffic.scenario else { return Ok(None) };
-    let text = std::fs::read_to_string(path);
-    text.map(Some)
-        .map_err(|error| Failure::Usage(format!("cannot read the scenario {}: {error}", path.display())))
-}
-
-/// The letter of a core workload.
-pub(super) fn letter(text: &str) -> Result<char, String> {
-    let mut letters = text.chars();
-    match (letters.next().map(|letter| letter.to_ascii_uppercase()), letters.next()) {
-        (Some(letter), None) if ycsb(letter, 1).is_some() => Ok(letter),
-        _ => Err(format!("`{text}` is no core workload of YCSB: there are A, B, C, D, E and F")),
+impl PacedArgs {
+    async fn measurement(
+        &self,
+        traffic: &TrafficArgs,
+        fleets: &impl Fleets,
+    ) -> Result<Measurement<'_>, Failure> {
+        let session = Session::open(&self.common.target, fleets).await?;
+        let flags =
+            Flags { traffic, sending: &self.common.sending, rate: &self.rate, duration: &self.duration };
+        let spec = spec_of(&session.place, flags, traffic.read_scenario()?.as_deref())?;
+        Ok(Measurement::of(session, spec, traffic.is_own(), &self.common, &self.measure))
     }
 }

@@ -5,12 +5,11 @@ use std::time::Duration;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{OutputArgs, PreparationArgs, RateArgs, SendingArgs, TargetArgs, TrafficArgs, WatchArgs};
+use super::args::{CommonArgs, DurationArgs, OutputArgs, RateArgs, WorkArgs};
 use super::failure::Failure;
 use super::measure::{check_objectives, options, run as run_once};
-use super::output::{print, put};
+use super::output::show;
 use super::prepare::{Preparing, prepare};
-use super::run::{letter, read_scenario, ycsb_traffic};
 use super::session::{Fleets, Session};
 use super::spec_of::{Flags, spec_of};
 use crate::objective::{Metric, Objective};
@@ -59,24 +58,10 @@ pub struct SearchArgs {
     /// All confirmations must hold, not only most.
     #[arg(long)]
     all: bool,
-    /// A core workload of YCSB, A to F, instead of --mix, --keys and --item-size.
-    #[arg(long, value_name = "A-F", value_parser = letter, conflicts_with_all = ["mix", "keys", "item_size", "scenario"])]
-    ycsb: Option<char>,
-    /// Its records.
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
-    records: u64,
     #[command(flatten)]
-    target: TargetArgs,
+    work: WorkArgs,
     #[command(flatten)]
-    traffic: TrafficArgs,
-    #[command(flatten)]
-    sending: SendingArgs,
-    #[command(flatten)]
-    preparation: PreparationArgs,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    watch: WatchArgs,
+    common: CommonArgs,
 }
 
 /// `weir load search`.
@@ -85,12 +70,13 @@ pub(super) async fn run(
     fleets: &impl Fleets,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    let session = Session::open(&args.target, fleets).await?;
+    let session = Session::open(&args.common.target, fleets).await?;
     let spec = args.spec(&session)?;
     let objectives = complete(&args.objectives);
     check_objectives(&objectives, &spec)?;
-    let own = args.traffic.table.is_none() && args.traffic.scenario.is_none();
-    prepare(&session, &spec, Preparing::of(&args.preparation, own, args.output.quiet), stop).await?;
+    let CommonArgs { preparation, output, .. } = &args.common;
+    let preparing = Preparing::of(preparation, args.work.traffic.is_own(), output.quiet);
+    prepare(&session, &spec, preparing, stop).await?;
 
     let mut searching =
         Searching { args: &args, session: &session, spec, objectives, probes: Vec::new(), last: None };
@@ -98,7 +84,7 @@ pub(super) async fn run(
     let Searching { spec, objectives, probes, last, .. } = searching;
     let conclusion = conclusion(knee.as_ref(), &probes);
     let result = SearchResult { schema: SCHEMA.to_owned(), spec, objectives, knee, conclusion, probes };
-    write(&result, &args.output, last.as_ref())?;
+    write(&result, output, last.as_ref())?;
     match knee {
         None => Err(Failure::Stopped("stopped; the probes until then are reported".into())),
         Some(Knee::Nothing { invalid: true, .. }) => Err(Failure::Invalid(result.conclusion)),
@@ -110,16 +96,14 @@ pub(super) async fn run(
 impl SearchArgs {
     /// The spec of the probe at a rate of one per second in the mean.
     fn spec(&self, session: &Session) -> Result<RunSpec, Failure> {
-        let traffic = match self.ycsb {
-            Some(letter) => ycsb_traffic(letter, self.records, self.traffic.table.clone()),
-            None => self.traffic.clone(),
-        };
-        let scenario = read_scenario(&traffic)?;
-        let duration = super::args::DurationArgs { duration: Some(self.probe), warm_up: Some(self.warm_up) };
+        let traffic = self.work.over(self.work.traffic.clone());
+        let scenario = traffic.read_scenario()?;
+        let duration = DurationArgs { duration: Some(self.probe), warm_up: Some(self.warm_up) };
         // Beside a scenario there is no rate: its streams have theirs, in proportion to which they are scaled.
         let rate = scenario.is_none().then(|| crate::workload::Arrivals::poisson(Rate::per_second(1.0)));
         let rate = RateArgs { rate, closed: false };
-        let flags = Flags { traffic: &traffic, sending: &self.sending, rate: &rate, duration: &duration };
+        let sending = &self.common.sending;
+        let flags = Flags { traffic: &traffic, sending, rate: &rate, duration: &duration };
         let mut spec = spec_of(&session.place, flags, scenario.as_deref())?;
         spec.pacing = Pacing::Open;
         Ok(spec)
@@ -183,7 +167,8 @@ impl Searching<'_> {
         let mut spec = at_rate(&self.spec, rate);
         // Each draws anew: what holds with one sequence of arrivals only is no finding.
         spec.seed = spec.seed.wrapping_add(self.probes.len() as u64);
-        let result = run_once(&spec, options(self.session, &spec, &self.args.watch)?, stop, |_| {}).await?;
+        let result =
+            run_once(&spec, options(self.session, &spec, &self.args.common.watch)?, stop, |_| {}).await?;
         if stop.is_cancelled() {
             return Ok(None);
         }
@@ -195,7 +180,7 @@ impl Searching<'_> {
     }
 
     fn say(&self, line: &str) {
-        if !self.args.output.quiet {
+        if !self.args.common.output.quiet {
             eprintln!("{line}");
         }
     }
@@ -298,18 +283,8 @@ fn conclusion(knee: Option<&Knee>, probes: &[Probe]) -> String {
 }
 
 fn write(result: &SearchResult, output: &OutputArgs, held: Option<&RunResult>) -> Result<(), Failure> {
-    let mut printed = output.quiet;
-    if let Some(path) = &output.json {
-        let text = serde_json::to_string_pretty(result).map_err(anyhow::Error::from)?;
-        printed |= put(path, &format!("{text}\n"))?;
-    }
-    if let Some(path) = &output.html {
-        put(path, &report::search_html(result, held))?;
-    }
-    if !printed {
-        print(&format!("{}\n", result.conclusion))?;
-    }
-    Ok(())
+    let page = || report::search_html(result, held);
+    show(output, result, page, || format!("{}\n", result.conclusion))
 }
 
 fn percent(text: &str) -> Result<f64, String> {

@@ -36,6 +36,9 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 const DRAIN_STEP: Duration = Duration::from_millis(2);
 /// How often a thread tells what it has measured.
 const TELL_EVERY: Duration = Duration::from_millis(100);
+/// How often what is due is handed out while no lane is free: at many times what the connections carry, to wake for
+/// each would take more CPU than to send.
+const BUSY_STEP: Duration = Duration::from_micros(500);
 /// How often a lane looks whether the server takes more requests at once.
 const LIMIT_EVERY: Duration = Duration::from_millis(100);
 /// How often a lane of a closed loop looks whether a stream has begun.
@@ -288,7 +291,9 @@ impl Hall {
                 if !desk.has_due() {
                     return;
                 }
-                desk.next_wake()
+                // While no lane is free nobody is kept from sending; whoever gets an answer hands out what is due.
+                let soonest = if desk.exchange.has_idle() { now } else { now + BUSY_STEP };
+                desk.next_wake().map(|next| next.max(soonest))
             };
             self.armed.set(None);
             if let Some(next) = next {
@@ -414,6 +419,13 @@ impl Hall {
         let next = desk.conclude(request, Came { sent: Some(sent), at, answer });
         // What has become due meanwhile need not wait for the timer.
         desk.release(at);
+        if desk.exchange.waiting() == 0
+            && self.spec.pacing == Pacing::Open
+            && let Some(next) = desk.next_wake()
+        {
+            // This lane will be free: the pacing task, if it took its time, must be punctual again.
+            self.arm(next, at);
+        }
         drop(desk);
         if exchanged.is_err() {
             lane.line.failed();

@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 
 /// One timer of one thread.
 #[derive(Debug)]
-pub(super) struct Timer {
+pub struct Timer {
     file: AsyncFd<OwnedFd>,
 }
 
@@ -24,7 +24,7 @@ impl Timer {
     ///
     /// # Errors
     /// When the kernel gives none.
-    pub(super) fn new() -> io::Result<Self> {
+    pub fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let file = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         #[expect(
@@ -36,7 +36,10 @@ impl Timer {
     }
 
     /// Sets it to expire after `wait`, instead of what it was set to.
-    pub(super) fn set(&self, wait: Duration) {
+    ///
+    /// # Panics
+    /// Never: the kernel takes every time.
+    pub fn set(&self, wait: Duration) {
         // Zero would mean: never.
         let wait = wait.max(Duration::from_nanos(1));
         let it_value = Timespec {
@@ -49,7 +52,10 @@ impl Timer {
     }
 
     /// Waits until it has expired since it was last waited for.
-    pub(super) async fn expired(&self) {
+    ///
+    /// # Panics
+    /// Outside of the runtime that it was made in.
+    pub async fn expired(&self) {
         poll_fn(|cx| self.poll_expired(cx)).await;
     }
 

@@ -38,6 +38,11 @@ pub(super) fn percentiles(latency: &Latency) -> Vec<String> {
     values.map(shown).to_vec()
 }
 
+/// Titles of what [`shares`] gives.
+pub(super) const SHARES: [&str; 3] = [">Succeeded", ">Throttled", ">Errors"];
+/// Titles of what [`percentiles`] gives.
+pub(super) const PERCENTILES: [&str; 5] = [">p50", ">p90", ">p99", ">p99.9", ">max"];
+
 /// What streams send, one per row.
 pub(super) fn sent(result: &RunResult) -> Table {
     let mut table = Table::new(
@@ -63,21 +68,13 @@ pub(super) fn streams(result: &RunResult) -> Table {
     let mut table = Table::new(
         "How it went, by stream",
         &[
-            "Stream",
-            ">Offered",
-            ">Succeeded",
-            ">Throttled",
-            ">Errors",
-            ">Successes/s",
-            ">p50",
-            ">p90",
-            ">p99",
-            ">p99.9",
-            ">max",
-            ">Service p99",
-            ">RCU/s",
-            ">WCU/s",
-        ],
+            ["Stream", ">Offered"].as_slice(),
+            &SHARES,
+            &[">Successes/s"],
+            &PERCENTILES,
+            &[">Service p99", ">RCU/s", ">WCU/s"],
+        ]
+        .concat(),
     );
     for (index, stream) in result.streams.iter().enumerate() {
         let summary = &stream.summary;
@@ -98,22 +95,12 @@ pub(super) fn operations(result: &RunResult) -> Table {
     let mut table = Table::new(
         "How it went, by operation",
         &[
-            "Operation",
-            "Stream",
-            ">Offered",
-            ">Attempts",
-            ">Succeeded",
-            ">Throttled",
-            ">Errors",
-            ">p50",
-            ">p90",
-            ">p99",
-            ">p99.9",
-            ">max",
-            ">Service p99",
-            ">RCU each",
-            ">WCU each",
-        ],
+            ["Operation", "Stream", ">Offered", ">Attempts"].as_slice(),
+            &SHARES,
+            &PERCENTILES,
+            &[">Service p99", ">RCU each", ">WCU each"],
+        ]
+        .concat(),
     );
     for stream in &result.streams {
         for (operation, summary) in &stream.operations {

@@ -57,20 +57,12 @@ fn table(runs: &[(&str, &RunResult)]) -> Table {
     let mut table = Table::new(
         "Key figures",
         &[
-            "Run",
-            "Valid",
-            ">Offered/s",
-            ">Successes/s",
-            ">Succeeded",
-            ">Throttled",
-            ">Errors",
-            ">p50",
-            ">p90",
-            ">p99",
-            ">p99.9",
-            ">max",
-            ">Amplification",
-        ],
+            ["Run", "Valid", ">Offered/s", ">Successes/s"].as_slice(),
+            &run_tables::SHARES,
+            &run_tables::PERCENTILES,
+            &[">Amplification"],
+        ]
+        .concat(),
     );
     for (name, result) in runs {
         let total = &result.total;
