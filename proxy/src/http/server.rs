@@ -1,6 +1,7 @@
 //! Accepts connections, turns what arrives into requests, and drains when asked to stop.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -146,13 +147,20 @@ impl<H: Handler> Server<H> {
             .timer(TokioTimer::new())
             // The guard's deadlines count from a head's first byte; hyper's would count idle time too.
             .header_read_timeout(None)
-            .max_buf_size(READ_BUFFER);
+            .max_buf_size(READ_BUFFER)
+            // Answers are small: to copy them behind their heads costs less than the kernel's look at two pieces.
+            .writev(false);
         builder
     }
 
     fn builder(&self) -> auto::Builder<TokioExecutor> {
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(READ_BUFFER);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(None)
+            .max_buf_size(READ_BUFFER)
+            .writev(false);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -167,7 +175,7 @@ impl<H: Handler> Server<H> {
     async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Result<HttpResponse, Infallible> {
         let id = self.ids.next();
         let from_browser = request.headers().contains_key(header::ORIGIN);
-        let answered = AssertUnwindSafe(self.answer(request, id)).catch_unwind().await;
+        let answered = together(AssertUnwindSafe(self.answer(request, id)).catch_unwind()).await;
         let mut response = answered.unwrap_or_else(|_| {
             // The panic hook has said where.
             tracing::error!(request = %id, "a request panicked");
@@ -317,6 +325,23 @@ where
     connection.await
 }
 
+/// What `answering` comes to; an answer that waited for nobody, a refusal mostly, lets the other connections of this
+/// turn read and refuse first. Then they are written one after the other: one wakes the client, where each would.
+async fn together<T>(answering: impl Future<Output = T>) -> T {
+    let mut answering = pin!(answering);
+    let mut waited = false;
+    let answer = poll_fn(|context| {
+        let polled = answering.as_mut().poll(context);
+        waited |= polled.is_pending();
+        polled
+    })
+    .await;
+    if !waited {
+        tokio::task::yield_now().await;
+    }
+    answer
+}
+
 /// A body that comes with its head's packet.
 const SMALL_BODY: usize = 1024;
 
@@ -376,6 +401,17 @@ fn refused_body(error: BodyError, id: &RequestId) -> HttpResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_waited_for_nobody_lets_others_refuse_first() {
+        let steps = std::cell::RefCell::new(Vec::new());
+        let refuse = async || {
+            together(async { steps.borrow_mut().push("refused") }).await;
+            steps.borrow_mut().push("written");
+        };
+        tokio::join!(refuse(), refuse());
+        assert_eq!(*steps.borrow(), ["refused", "refused", "written", "written"]);
+    }
 
     #[test]
     fn whatever_may_still_become_http2_is_not_taken_for_http1() {

@@ -386,15 +386,15 @@ pub(super) enum Next {
 }
 
 impl Client {
-    /// Everything that is queued, or what to do instead. What has just been queued first waits for the tasks that
-    /// are ready to run: they may queue more for the same frame. `deferred` remembers that it did.
-    pub(super) fn next(&self, deferred: &mut bool, context: &Context<'_>) -> Next {
+    /// Everything that is queued, or what to do instead. What has just been queued first waits until `again` wakes
+    /// the task: others may queue more for the same frame until then. `deferred` remembers that it did.
+    pub(super) fn next(&self, deferred: &mut bool, again: fn(&Waker), context: &Context<'_>) -> Next {
         let mut state = self.state.lock();
         // Nothing goes out before the server has accepted the stream: what is queued when that fails
         // was certainly not sent.
         if matches!(state.phase, Phase::Up | Phase::Leaving) {
             if !state.outbox.is_empty() && !std::mem::replace(deferred, true) {
-                context.waker().wake_by_ref();
+                again(context.waker());
                 return Next::Nothing;
             }
             if let Some(frame) = state.next_frame(clock::now()) {

@@ -1,8 +1,8 @@
 //! One stream at the client: a single task that reads what the server sends and sends what is queued.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -74,7 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientLink<S> {
         while !self.finishing {
             let mut last = None;
             while last.is_none() && self.framed.has_room() {
-                match self.client.next(&mut self.deferred, context) {
+                match self.client.next(&mut self.deferred, after_a_look, context) {
                     Next::Frame(frame) => self.framed.put(&frame),
                     other => last = Some(other),
                 }
@@ -92,6 +92,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientLink<S> {
         }
         Poll::Pending
     }
+}
+
+/// Wakes a task after those that are ready, and those that become so by what has arrived meanwhile: a frame is sent per
+/// look at the sockets, not per request.
+fn after_a_look(task: &Waker) {
+    // With its first poll the waker is the runtime's, which keeps it until it has looked.
+    _ = pin!(tokio::task::yield_now()).poll(&mut Context::from_waker(task));
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for ClientLink<S> {

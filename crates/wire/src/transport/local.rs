@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
@@ -81,7 +81,7 @@ impl LocalLink {
             if full {
                 break;
             }
-            match self.client.next(&mut self.deferred, context) {
+            match self.client.next(&mut self.deferred, Waker::wake_by_ref, context) {
                 client::Next::Frame(frame) => {
                     some = true;
                     turn.count(&frame);
