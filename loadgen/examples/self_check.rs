@@ -80,6 +80,7 @@ async fn load(arguments: RunArguments) -> anyhow::Result<()> {
         threads: arguments.threads,
         connections: arguments.connections,
         attempt_timeout: Duration::from_secs(5),
+        late_after: Duration::from_millis(1),
         retry: "none".parse()?,
         return_capacity: false,
         seed: 1,

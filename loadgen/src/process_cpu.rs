@@ -22,8 +22,20 @@ fn cpu_time_in_ticks(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The command's name, in parentheses, may have blanks; user and system time are the 12th and 13th after it.
     let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    let ticks: u64 =
-        after_name.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    of_ticks(after_name.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum())
+}
+
+/// CPU time of this machine, over all its CPUs since it started, that its host gave to others though it was wanted;
+/// zero when it has no host.
+#[must_use]
+pub fn stolen_time() -> Duration {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    // `cpu`, then user, nice, system, idle, iowait, irq, softirq and steal.
+    let all = stat.lines().next().unwrap_or_default();
+    of_ticks(all.split_whitespace().nth(8).and_then(|field| field.parse().ok()).unwrap_or(0))
+}
+
+fn of_ticks(ticks: u64) -> Duration {
     Duration::from_secs(ticks) / u32::try_from(clock_ticks_per_second()).unwrap_or(u32::MAX)
 }
 

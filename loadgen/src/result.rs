@@ -146,7 +146,7 @@ pub struct Validity {
     pub valid: bool,
     /// Why it is not, in words with figures.
     pub reasons: Vec<String>,
-    /// Requests sent over 1 ms after their intended time though a connection was free: our own lateness.
+    /// Requests sent over the spec's `late_after` after their intended time though a connection was free: our own lateness.
     pub late_sends: u64,
     /// The most CPU that a sending thread used in any second, as a share of a core.
     pub busiest_thread: f64,

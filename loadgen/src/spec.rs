@@ -36,6 +36,10 @@ pub struct RunSpec {
     /// Of one attempt: after that it counts as timed out.
     #[serde(with = "crate::duration_text")]
     pub attempt_timeout: Duration,
+    /// A request that was sent so long after it was due, though a connection was free, was sent late: by the
+    /// generator's fault. If over 0.1 % were, the run is invalid; otherwise no percentile up to p99.9 is wrong by more.
+    #[serde(with = "crate::duration_text", default = "usual_late_after")]
+    pub late_after: Duration,
     /// What happens after a failed attempt.
     pub retry: RetryModel,
     /// Whether `ReturnConsumedCapacity: TOTAL` is sent, and what comes back is added up.
@@ -44,6 +48,11 @@ pub struct RunSpec {
     pub seed: u64,
     /// What is sent. At least one.
     pub streams: Vec<StreamSpec>,
+}
+
+/// A hundredth of the 100 ms that users notice.
+pub(crate) const fn usual_late_after() -> Duration {
+    Duration::from_millis(1)
 }
 
 /// Requests of one kind to one table, by one principal.

@@ -308,6 +308,7 @@ mod tests {
             threads: 1,
             connections: 4,
             attempt_timeout: Duration::from_secs(1),
+            late_after: Duration::from_millis(1),
             retry: RetryModel::None,
             return_capacity: false,
             seed: 1,

@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use crate::report::figure::span;
 use crate::result::Validity;
 
 /// Sends may be late so often, in parts of a thousand.
@@ -24,6 +25,8 @@ const FEWEST_LATE: u64 = 2;
 const UNANSWERED_PERCENT: u64 = 1;
 /// So many times its quickest answer, a service's median answer has queued.
 const QUEUED: u64 = 10;
+/// CPU time in each second, beyond which a host that takes it away is named as the reason for late sends.
+const STOLEN: f64 = 0.002;
 /// How the reason begins that all connections were busy.
 const BEHIND: &str = "it fell behind";
 
@@ -34,8 +37,12 @@ pub struct Conduct {
     pub offered: u64,
     /// Requests that were sent.
     pub sent: u64,
-    /// Those of them that were sent over 1 ms late though a connection was free.
+    /// Those of them that were sent late though a connection was free.
     pub late_sends: u64,
+    /// From when on a request counts as late.
+    pub late_after: Duration,
+    /// CPU time that this machine's host took away in the measured part: of a virtual machine only.
+    pub stolen: Duration,
     /// Requests due before the end and never sent, because no connection became free.
     pub not_sent: u64,
     /// Requests never sent because the retry model held them back.
@@ -58,6 +65,20 @@ pub struct Conduct {
     pub own_cpu_us: u64,
 }
 
+/// What keeps a sender from its time.
+fn why_late(conduct: &Conduct) -> String {
+    let per_second = conduct.stolen.as_secs_f64() / conduct.lasted.as_secs_f64().max(1.0);
+    if per_second < STOLEN {
+        return "This machine is busy: send from a quieter one, or with more threads".to_owned();
+    }
+    format!(
+        "This machine's host took {} of its CPU time away in each second: send from another, or allow for it with \
+         --late-after {}, by which the figures may then be wrong",
+        span(Duration::from_secs_f64(per_second)),
+        span(conduct.late_after * 5)
+    )
+}
+
 /// Judges a run.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "shares and means")]
@@ -71,8 +92,10 @@ pub fn judge(conduct: &Conduct) -> Validity {
     if late_sends >= FEWEST_LATE && late_sends * 1000 > sent * LATE_PER_MILLE {
         let percent = late_sends as f64 * 100.0 / sent as f64;
         reasons.push(format!(
-            "{late_sends} of {sent} requests ({percent:.2} %) were sent over 1 ms late though a connection was free; \
-             0.1 % is allowed. This machine is busy: send from a quieter one, or with more threads"
+            "{late_sends} of {sent} requests ({percent:.2} %) were sent over {} late though a connection was free; 0.1 % \
+             is allowed. {}",
+            span(conduct.late_after),
+            why_late(conduct)
         ));
     }
     if not_sent > 0 && had_too_few_connections(conduct) {
@@ -151,6 +174,8 @@ mod tests {
             offered: 100_000,
             sent: 100_000,
             late_sends: 100,
+            late_after: Duration::from_millis(1),
+            stolen: Duration::from_millis(1),
             not_sent: 0,
             held_back: 0,
             attempts: 200_000,
@@ -175,6 +200,8 @@ mod tests {
     #[test]
     fn each_way_to_fail_is_a_reason_with_figures() {
         let late = Conduct { late_sends: 101, ..good() };
+        let robbed = judge(&Conduct { stolen: Duration::from_millis(70), ..late.clone() });
+        assert!(robbed.reasons[0].contains("host took 7ms of"), "{:?}", robbed.reasons);
         let behind = Conduct { not_sent: 7, ..good() };
         let saturated = Conduct { threads: vec![vec![0.5; 20], vec![0.96; 2]], ..good() };
         let nothing = Conduct { offered: 0, sent: 0, late_sends: 0, attempts: 0, ..good() };

@@ -344,6 +344,7 @@ fn spec(service: &Stub, arrivals: &str) -> RunSpec {
         threads: 1,
         connections: 64,
         attempt_timeout: Duration::from_secs(5),
+        late_after: Duration::from_millis(1),
         retry: "none".parse().expect("the stub and the spec are sound"),
         return_capacity: false,
         seed: 1,

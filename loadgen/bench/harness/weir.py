@@ -44,10 +44,10 @@ class Dev:
 class Fleet:
     """`weir cluster`: every tier in processes of its own, all on the tested CPU until `leave` says otherwise."""
 
-    def __init__(self, folder, *arguments, fields=None):
+    def __init__(self, folder, *arguments, fields=None, real_time=True):
         self.folder = folder
         self.server = Server([binaries.WEIR, "cluster", "--dir", folder, "--port", 0, *arguments, *KEYS],
-                             environment=environment(fields))
+                             environment=environment(fields), real_time=real_time)
         self.server.until_printed(r"the fleet is ready")
         self.addresses = self.server.until_printed(r"endpoint\s+http://(\S+)")
         self.address = self.addresses[0]
@@ -73,11 +73,11 @@ class Fleet:
 
 
 class BackTiers:
-    """MemDS, GAC, a key and a storage node for any number of tables and partitions, on the load's CPU."""
+    """MemDS, GAC, a key and a storage node for any number of tables and partitions; usually on the load's CPU."""
 
-    def __init__(self, tables, partitions):
+    def __init__(self, tables, partitions, cpu=LOAD_CPU):
         self.server = Server([binaries.BACK_TIERS, "--tables", tables, "--partitions", partitions, *KEYS],
-                             cpu=LOAD_CPU, stdin=subprocess.PIPE)
+                             cpu=cpu, stdin=subprocess.PIPE)
         self.addresses = json.loads(self.server.until_printed(r"(\{.*\})\n", within_s=300)[0])
 
     def stop(self):

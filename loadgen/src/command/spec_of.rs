@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::args::{DurationArgs, RateArgs, SendingArgs, TrafficArgs};
 use super::failure::Failure;
 use crate::retry::RetryModel;
-use crate::spec::{Pacing, Protocol, RunSpec, StreamSpec};
+use crate::spec::{Pacing, Protocol, RunSpec, StreamSpec, usual_late_after};
 use crate::workload::{Arrivals, ItemSize, KeyDistribution, Rate};
 
 /// The table that `weir load` makes for itself.
@@ -68,6 +68,7 @@ fn usual(place: &Place) -> RunSpec {
         threads: 1,
         connections: USUAL_HTTP1_CONNECTIONS,
         attempt_timeout: USUAL_ATTEMPT_TIMEOUT,
+        late_after: usual_late_after(),
         retry: RetryModel::None,
         return_capacity: false,
         seed: USUAL_SEED,
@@ -134,8 +135,16 @@ fn count(number: usize) -> Value {
 impl Flags<'_> {
     /// Puts what was given over what is there. What streams do is not asked for beside a scenario.
     fn apply(&self, spec: &mut RunSpec, scenario: bool) -> Result<(), Failure> {
-        let SendingArgs { connections, threads, http2, retry, attempt_timeout, return_capacity, seed } =
-            self.sending.clone();
+        let SendingArgs {
+            connections,
+            threads,
+            http2,
+            retry,
+            attempt_timeout,
+            late_after,
+            return_capacity,
+            seed,
+        } = self.sending.clone();
         if http2 && spec.protocol != Protocol::Http2 {
             spec.protocol = Protocol::Http2;
             spec.connections = USUAL_HTTP2_CONNECTIONS;
@@ -144,6 +153,7 @@ impl Flags<'_> {
         spec.threads = threads.unwrap_or(spec.threads);
         spec.retry = retry.unwrap_or(spec.retry);
         spec.attempt_timeout = attempt_timeout.unwrap_or(spec.attempt_timeout);
+        spec.late_after = late_after.unwrap_or(spec.late_after);
         spec.return_capacity |= return_capacity;
         spec.seed = seed.unwrap_or(spec.seed);
         spec.duration = self.duration.duration.unwrap_or(spec.duration);

@@ -22,8 +22,6 @@ use crate::retry::Retrier;
 use crate::spec::RunSpec;
 use crate::workload::RequestSource;
 
-/// Sent so long after it was due though a connection was free, a request is late.
-const LATE: Duration = Duration::from_millis(1);
 /// The first of those that the retry model holds back asks so often at least whether it may go: the rate may have
 /// risen since it was told how long to wait.
 const LONGEST_HOLD: Duration = Duration::from_millis(50);
@@ -48,6 +46,8 @@ pub(super) struct Desk {
     start: Timestamp,
     measured: Timestamp,
     return_capacity: bool,
+    /// Sent so long after it was due though a connection was free, a request is late.
+    late_after: Duration,
     part: usize,
     /// Requests between due and ended.
     open: u64,
@@ -112,6 +112,7 @@ impl Desk {
             start: Timestamp::default(),
             measured: Timestamp::default(),
             return_capacity: spec.return_capacity,
+            late_after: spec.late_after,
             part,
             open: 0,
             in_flight: 0,
@@ -401,7 +402,7 @@ impl Desk {
             outcome,
             latency_us: micros(now.since(due.at)),
             send_delay_us: delay.map(micros),
-            late: due.punctual && delay.is_some_and(|delay| delay > LATE),
+            late: due.punctual && delay.is_some_and(|delay| delay > self.late_after),
             units,
             reported,
         });

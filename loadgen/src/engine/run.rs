@@ -387,6 +387,8 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
             offered: tally.offered(),
             sent: tally.sent(),
             late_sends: tally.late_sends(),
+            late_after: spec.late_after,
+            stolen: usage.stolen(),
             not_sent,
             held_back,
             unanswered,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use units::Timestamp;
 
-use crate::process_cpu::{cpu_time, resident_bytes, thread_cpu_time};
+use crate::process_cpu::{cpu_time, resident_bytes, stolen_time, thread_cpu_time};
 use crate::result::ProcessCpu;
 
 /// A last part of a second counts for a thread's share if it is at least so long: the kernel accounts in steps of
@@ -20,6 +20,7 @@ pub(super) struct Usage {
     /// At the begin of the measured part, at the end of each of its seconds, and at its end.
     readings: Vec<Reading>,
     own: Span,
+    stolen: Span,
 }
 
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl Usage {
     pub(super) fn new(threads: Vec<PathBuf>, processes: Vec<(String, u32)>) -> Self {
         let process = |(name, pid)| Process { name, pid, cpu: Span::default(), rss_bytes: 0 };
         let processes = processes.into_iter().map(process).collect();
-        Self { threads, processes, readings: Vec::new(), own: Span::default() }
+        Self { threads, processes, readings: Vec::new(), own: Span::default(), stolen: Span::default() }
     }
 
     /// When to read next, if ever.
@@ -68,6 +69,7 @@ impl Usage {
         let threads = self.threads.iter().map(|thread| thread_cpu_time(thread)).collect();
         self.readings.push(Reading { at: now, threads });
         self.own.read(cpu_time(std::process::id()), first);
+        self.stolen.read(stolen_time(), first);
         for process in &mut self.processes {
             process.cpu.read(cpu_time(process.pid), first);
             process.rss_bytes = resident_bytes(process.pid);
@@ -91,6 +93,11 @@ impl Usage {
         (0..self.threads.len())
             .map(|thread| (0..seconds).map(|second| self.share(thread, second)).collect())
             .collect()
+    }
+
+    /// CPU time that the machine's host took away in the measured part.
+    pub(super) fn stolen(&self) -> Duration {
+        Duration::from_micros(self.stolen.us())
     }
 
     /// CPU of this process in the measured part, in microseconds.

@@ -215,6 +215,7 @@ impl Story {
             threads: 1,
             connections: 64,
             attempt_timeout: Duration::from_secs(1),
+            late_after: Duration::from_millis(1),
             retry: "standard:3".parse().unwrap(),
             return_capacity: true,
             seed: 42,

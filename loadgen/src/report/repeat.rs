@@ -50,6 +50,7 @@ fn flags(spec: &RunSpec, stream: &StreamSpec) -> String {
     flag("connections", spec.connections.to_string());
     flag("retry", spec.retry.to_string());
     flag("attempt-timeout", humantime::format_duration(spec.attempt_timeout).to_string());
+    flag("late-after", humantime::format_duration(spec.late_after).to_string());
     flag("seed", spec.seed.to_string());
     for (name, given) in [
         ("closed", spec.pacing == Pacing::Closed),

@@ -208,11 +208,10 @@ pub(super) fn validity(result: &RunResult) -> Table {
         .total
         .share_of(validity.late_sends)
         .map_or_else(String::new, |share| format!(" ({} of requests)", figure::percent(share)));
+    let late_sends =
+        format!("Sent over {} late though a connection was free", figure::span(result.spec.late_after));
     for (name, value) in [
-        (
-            "Sent over 1 ms late though a connection was free",
-            format!("{}{late}", figure::count(validity.late_sends)),
-        ),
+        (late_sends.as_str(), format!("{}{late}", figure::count(validity.late_sends))),
         (
             "Busiest sending thread, in its busiest second",
             format!("{} of a core", figure::percent(validity.busiest_thread * 100.0)),
