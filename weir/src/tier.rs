@@ -137,6 +137,7 @@ impl Tier for control_plane::Handle {
 
 /// `weir proxy`.
 pub(crate) async fn run_proxy(args: TierArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+    use_small_pages();
     run("proxy", args, shutdown, async |config, stop| Ok(proxy::start(config, stop).await?)).await
 }
 
@@ -161,6 +162,16 @@ pub(crate) async fn run_storage(args: TierArgs, shutdown: CancellationToken) -> 
 /// `weir control`.
 pub(crate) async fn run_control(args: TierArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
     run("control", args, shutdown, async |config, stop| Ok(control_plane::start(config, stop).await?)).await
+}
+
+/// A proxy's memory is many connections' small buffers and a cache that is full of small routes: huge pages hold a
+/// quarter more than it needs and make no request cheaper. MemDS, with one tree of which every lookup touches some,
+/// keeps them (decision 17).
+fn use_small_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::warn!(%error, "the kernel keeps huge pages: the proxy will hold more memory");
+    }
 }
 
 async fn run<C: DeserializeOwned, T: Tier>(

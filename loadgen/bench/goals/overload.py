@@ -18,15 +18,19 @@ TITLE = "Overload"
 INTRO = """9a alternates phases, as the comparison of neighbours below does: p99 is over all phases of a kind. 9b and 9c:
 open loops with Poisson arrivals (`weir load`) over a fixed number of HTTP/1.1 connections from CPU 1; an attempt that is
 not answered within a second counts as failed. Goodput: successful answers per second by the proxy's counter. In each
-round a closed loop over as many connections and the overloads take turns; the peak is the best of a round, and a figure
-is the median of the rounds. Recovery: a second load, small and on connections of its own, runs before, during and after
-an overload: from its end until, for good, the small load is as it was before (99 % successful, p99 at most twice)."""
+round a closed loop over as many connections and the overloads take turns; of each the median of the rounds counts, and
+the peak is the highest of these medians. Recovery: from the end of an overload until, for two seconds on end, a small
+load (in b and c one of its own, on connections of its own) is as it was before: 99 % successful, and its p99 at most
+twice what it was in the worst step before. A step is half a second in a, a second in b and c."""
 CONNECTIONS = 256
 TIMEOUT_S = 1.0
 BASE_CONNECTIONS = 16
 # WCU of the table that is short of it, and how many times that it is offered.
 SHORT_QUOTA, SHORT_FACTOR = 200, 10
 SETTLING_S = 0.5
+# As it was before: for so long, and at most so many times the latency.
+CALM_FOR_S, CALM_WITHIN = 2, 2
+TURNS = 5
 # Seconds of a turn, and of it those that are looked at: processes take their time to start.
 TURN, LOOKED_AT = 3.5, (1.2, 3.3)
 # Seconds of the phases. `weir load` sends what waits for a connection for DRAINS seconds more.
@@ -60,14 +64,17 @@ class Experiment:
     def recovery(self):
         """Seconds from the overload's end; none: not within the run."""
         small = self.small
-        calm = statistics.median(small.p99(second) or 0 for second in range(1, self.phases.before))
+        calm = max(small.p99(second) or 0 for second in range(1, self.phases.before))
         good = lambda second: (small.ok(second, second + 1) >= 0.99 * small.offered(second, second + 1)
-                               and (small.p99(second) or 1e9) <= 2 * calm)
+                               and (small.p99(second) or 1e9) <= CALM_WITHIN * calm)
         # The small load's seconds began after its process had: what they say is from up to a second later.
-        first = int(self.ended)
-        seconds = [second for second in range(first, self.phases.end)
-                   if all(good(later) for later in range(second, self.phases.end))]
-        return seconds[0] - first if seconds else None
+        return recovered([good(second) for second in range(int(self.ended), self.phases.end)], 1)
+
+
+def recovered(good, step):
+    """Seconds until the first step of this many seconds from which all are good for long enough; none: never."""
+    needed = int(CALM_FOR_S / step)
+    return next((at * step for at in range(len(good) - needed + 1) if all(good[at:at + needed])), None)
 
 
 def measure(settings):
@@ -82,8 +89,8 @@ def measure(settings):
 
 
 def quota(section, settings):
-    """Phases alternate; while the short table is left alone, its requests go to a stub: see `neighbours`."""
-    pairs, length = settings.seconds(6, 3), settings.seconds(4, 3)
+    """Phases alternate; the short table keeps to its quota, or is offered ten times as much: see `neighbours`."""
+    pairs, length = settings.seconds(10, 3), settings.seconds(5, 3)
     section.notes.append("9a: " + disk.WHY_MEMORY.format(syncs=disk.syncs(settings.scratch)))
     load = beside(settings, pairs, length, SHORT_QUOTA, SHORT_FACTOR)
     quiet = ("gets", "puts")
@@ -93,15 +100,16 @@ def quota(section, settings):
     section.find("9a", "other tables' goodput while a table is offered 10 × its quota", share, f"{share:.2f} %", must=99,
                  aim=99.9, at_least=True, unit=" %")
     ratio = pooled(during, 0.99) / pooled(before, 0.99)
-    section.find("9a", "their p99 then ÷ otherwise", ratio,
+    section.find("9a", "their p99 then ÷ while it is offered its quota", ratio,
                  f"{ratio:.2f} ({pooled(during, 0.99):.2f} ÷ {pooled(before, 0.99):.2f} ms)", must=1.2, aim=1.05)
-    calm = statistics.median(window.ms(0.99) for window in before)
-    recovered = [half_seconds(load, (2 * pair + 2) * length, length, quiet, calm) for pair in range(pairs - 1)]
-    worst = None if None in recovered else max(recovered)
+    # The first phase, before any overload.
+    calm = max(load.window(step / 2, (step + 1) / 2, quiet).ms(0.99) for step in range(1, 2 * length))
+    took = [half_seconds(load, (2 * pair + 2) * length, length, quiet, calm) for pair in range(pairs - 1)]
+    worst = None if None in took else max(took)
     found(section, "9a", worst)
     section.raw["9a"] = {"before_p99_ms": [window.ms(0.99) for window in before],
                          "during_p99_ms": [window.ms(0.99) for window in during],
-                         "recovered_s": recovered, "reasons": load.reasons()}
+                         "recovered_s": took, "reasons": load.reasons()}
     times = [step / 2 for step in range(int(4 * pairs * length))]
     panel = Panel("p99 of the others in each half second, ms")
     panel.line("p99", [(time + 0.25, load.window(time, time + 0.5, quiet).ms(0.99)) for time in times])
@@ -114,15 +122,14 @@ def quota(section, settings):
 
 
 def half_seconds(load, since, length, names, calm):
-    """Seconds from `since` to the half second from which all is as it was; none: not within the phase."""
+    """Seconds from `since` until all is as it was, by half seconds; none: not within the phase."""
     steps = [load.window(since + step / 2, since + (step + 1) / 2, names) for step in range(2 * length)]
-    good = [step.success >= 0.99 and step.ms(0.99) is not None and step.ms(0.99) <= 2 * calm for step in steps]
-    return next((step / 2 for step in range(len(steps)) if all(good[step:])), None)
+    return recovered([step.success >= 0.99 and (step.ms(0.99) or 1e9) <= CALM_WITHIN * calm for step in steps], 0.5)
 
 
 def find_recovery(section, goal, experiments):
-    recovered = [one.recovery for one in experiments]
-    found(section, goal, None if None in recovered else max(recovered))
+    took = [one.recovery for one in experiments]
+    found(section, goal, None if None in took else max(took))
 
 
 def found(section, goal, worst):
@@ -156,21 +163,21 @@ def overload(section, settings, phases, goal, target, what, mix, bounds, process
     section.notes.append(f"{goal}: {capacity:.0f}/s over {CONNECTIONS} connections in a closed loop, with {what} used to "
                          f"{used:.0%}: this is the capacity that the overloads are multiples of.")
     turns = take_turns(settings, goal, target, capacity, mix, bounds)
-    peaks = [max(turn.values()) for turn in turns]
+    medians = {kind: statistics.median(turn[kind] for turn in turns) for kind in turns[0]}
+    peak = max(medians.values())
     results = {}
     for factor in bounds:
         progress(f"{goal}: {factor} × capacity, and after")
         base = {"rate": max(20, capacity * 0.05), "mix": mix}
         results[factor] = phases.run(target, base, {"rate": capacity * factor, "mix": mix})
     progress("")
-    peak = max(peaks)
     section.raw[f"{goal} turns"] = [{str(factor): rate for factor, rate in turn.items()} for turn in turns]
     for factor, (must, aim) in bounds.items():
         one = results[factor]
-        shares = [turn[factor] / best for turn, best in zip(turns, peaks)]
-        share = statistics.median(shares)
+        rates = [turn[factor] for turn in turns]
+        share = medians[factor] / peak
         section.find(goal, f"goodput at {factor} × capacity ÷ peak, {what} short", share,
-                     f"{share:.3f} ({min(shares):.3f}–{max(shares):.3f}; peaks of {min(peaks):.0f} to {peak:.0f}/s)",
+                     f"{share:.3f} ({min(rates):.0f}–{max(rates):.0f}/s; peak {peak:.0f}/s)",
                      must=must, aim=aim, at_least=True)
         section.raw[f"{goal} {factor}"] = {"over": one.large.reasons, "base": one.small.reasons,
                                            "series": one.series, "ended": one.ended}
@@ -181,10 +188,11 @@ def overload(section, settings, phases, goal, target, what, mix, bounds, process
 def take_turns(settings, goal, target, capacity, mix, factors):
     """Goodput by factor in each round; the closed loop's by None."""
     turns = []
-    for number in range(settings.rounds):
+    rounds = settings.seconds(TURNS, 2)
+    for number in range(rounds):
         turn = {}
         for factor in [None, *factors] if number % 2 else [*reversed(factors), None]:
-            progress(f"{goal}: round {number + 1} of {settings.rounds}, {f'{factor} × capacity' if factor else 'closed loop'}")
+            progress(f"{goal}: round {number + 1} of {rounds}, {f'{factor} × capacity' if factor else 'closed loop'}")
             goodput = Goodput(target.admin)
             run = Run(target.address, TURN, mix=mix, connections=CONNECTIONS, timeout=TIMEOUT_S, warm_up=0,
                       rate=factor and capacity * factor)

@@ -50,20 +50,18 @@ def check_machine():
               file=sys.stderr)
 
 
-def pinned(command, cpu, real_time=True):
-    """Of a second the kernel keeps 50 ms from a CPU's real-time tasks: what keeps its CPU full, and is asked for latency,
-    is not to be one."""
-    return [*(REAL_TIME if real_time else []), "taskset", "-c", str(cpu), *map(str, command)]
+def pinned(command, cpu):
+    return [*REAL_TIME, "taskset", "-c", str(cpu), *map(str, command)]
 
 
 class Server:
     """A process that runs until it is told to stop."""
 
-    def __init__(self, command, cpu=TESTED_CPU, environment=None, stdin=None, cwd=None, real_time=True):
+    def __init__(self, command, cpu=TESTED_CPU, environment=None, stdin=None, cwd=None):
         self.command = command
         # A file, not a pipe: a pipe that nobody reads would stop the process once it is full.
         self.errors = tempfile.TemporaryFile(mode="w+")
-        self.process = subprocess.Popen(pinned(command, cpu, real_time), stdout=subprocess.PIPE, stderr=self.errors, stdin=stdin,
+        self.process = subprocess.Popen(pinned(command, cpu), stdout=subprocess.PIPE, stderr=self.errors, stdin=stdin,
                                         env={**os.environ, **(environment or {})}, cwd=cwd)
         self.output = b""
         _RUNNING.append(self)

@@ -44,10 +44,10 @@ class Dev:
 class Fleet:
     """`weir cluster`: every tier in processes of its own, all on the tested CPU until `leave` says otherwise."""
 
-    def __init__(self, folder, *arguments, fields=None, real_time=True):
+    def __init__(self, folder, *arguments, fields=None):
         self.folder = folder
         self.server = Server([binaries.WEIR, "cluster", "--dir", folder, "--port", 0, *arguments, *KEYS],
-                             environment=environment(fields), real_time=real_time)
+                             environment=environment(fields))
         self.server.until_printed(r"the fleet is ready")
         self.addresses = self.server.until_printed(r"endpoint\s+http://(\S+)")
         self.address = self.addresses[0]
