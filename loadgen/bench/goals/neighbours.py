@@ -5,7 +5,7 @@ import statistics
 from harness import binaries, disk, peers, weir
 from harness.dynamodb import create_table
 from harness.findings import Section
-from harness.load import OpenLoad, Stream
+from harness.load import OpenLoad, Stream, Window
 from metadata.svg_plot import Panel, drawn
 
 NAME, GOALS = "neighbours", ["10"]
@@ -59,7 +59,7 @@ def judge(section, load, pairs, length):
     quiet = ("gets", "puts")
     phase = lambda number, names=quiet: load.window(number * length + SETTLING_S, (number + 1) * length, names)
     kept, over = ([phase(2 * pair + offset) for pair in range(pairs)] for offset in (0, 1))
-    both = lambda q: (pooled(kept, q), pooled(over, q))
+    both = lambda q: (Window.of(kept).ms(q), Window.of(over).ms(q))
     ratios = [b.ms(0.99) / a.ms(0.99) for a, b in zip(kept, over)]
     a, b = both(0.99)
     section.find("10", f"p99 beside a neighbour at {FACTOR} × its quota ÷ beside one that keeps to it, all {pairs} phases of each together", b / a,
@@ -84,9 +84,3 @@ def judge(section, load, pairs, length):
     section.svg["neighbours.svg"] = drawn("A neighbour at 100 × its quota, on and off", [panel], events)
     section.plots.append(("neighbours.svg", "p99 while the neighbour comes and goes"))
     section.raw = {"kept_p99_ms": [it.ms(0.99) for it in kept], "over_p99_ms": [it.ms(0.99) for it in over]}
-
-
-def pooled(windows, q):
-    """A quantile of all their latencies, in ms."""
-    ordered = sorted(latency for window in windows for latency in window.ordered)
-    return ordered[int(len(ordered) * q)] * 1000

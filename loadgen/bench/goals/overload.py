@@ -7,11 +7,12 @@ from harness import disk, weir
 from harness.dynamodb import create_table
 from harness.findings import Section, progress
 from harness.goodput import Goodput
+from harness.load import Window
 from harness.processes import TESTED_CPU
 from harness.weir_load import Run
 from metadata.svg_plot import Panel, drawn
 
-from .neighbours import beside, pooled
+from .neighbours import beside
 
 NAME, GOALS = "overload", ["9a", "9b", "9c"]
 TITLE = "Overload"
@@ -99,9 +100,10 @@ def quota(section, settings):
     share = sum(window.ok for window in during) / sum(window.offered for window in during) * 100
     section.find("9a", "other tables' goodput while a table is offered 10 × its quota", share, f"{share:.2f} %", must=99,
                  aim=99.9, at_least=True, unit=" %")
-    ratio = pooled(during, 0.99) / pooled(before, 0.99)
+    now, then = (Window.of(windows).ms(0.99) for windows in (during, before))
+    ratio = now / then
     section.find("9a", "their p99 then ÷ while it is offered its quota", ratio,
-                 f"{ratio:.2f} ({pooled(during, 0.99):.2f} ÷ {pooled(before, 0.99):.2f} ms)", must=1.2, aim=1.05)
+                 f"{ratio:.2f} ({now:.2f} ÷ {then:.2f} ms)", must=1.2, aim=1.05)
     # The first phase, before any overload.
     calm = max(load.window(step / 2, (step + 1) / 2, quiet).ms(0.99) for step in range(1, 2 * length))
     took = [half_seconds(load, (2 * pair + 2) * length, length, quiet, calm) for pair in range(pairs - 1)]

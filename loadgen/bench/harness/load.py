@@ -158,6 +158,11 @@ class Window:
         """A quantile of the successful ones' latencies, in milliseconds; none without any."""
         return self.ordered[min(len(self.ordered) - 1, int(len(self.ordered) * q))] * 1000 if self.ordered else None
 
+    @classmethod
+    def of(cls, windows):
+        """All of them as one."""
+        return cls([row for window in windows for row in window.rows], sum(window.seconds for window in windows))
+
     @property
     def offered(self):
         return len(self.rows)
