@@ -4,11 +4,13 @@ Short forms. The long ones, with their figures, are loadgen/bench/routing.py.
 """
 
 import json
+import re
 import subprocess
 import threading
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
@@ -227,6 +229,15 @@ def test_status_shows_what_each_server_holds_and_that_they_agree(cluster, orders
     shown = cluster.weir("memds", "status", "--nodes")
     assert shown.splitlines()[-1].startswith("2 servers, ")
     assert shown.splitlines()[-1].endswith("all hold the same routes")
+
+
+def test_proxies_live_in_small_pages_and_memds_may_use_huge_ones(cluster):
+    def may_use_huge_pages(name):
+        status = Path(f"/proc/{cluster.processes()[name]['pid']}/status").read_text()
+        return re.search(r"THP_enabled:\s+(\d)", status).group(1) == "1"
+
+    assert not may_use_huge_pages("proxy-1")
+    assert may_use_huge_pages("memds-1")
 
 
 def test_a_killed_server_is_silent_and_comes_back_filled(cluster, orders):
