@@ -37,6 +37,7 @@ pub(crate) async fn run(args: DevArgs, shutdown: CancellationToken) -> anyhow::R
     if args.accept_any_credentials && !args.host.is_loopback() {
         bail!("--accept-any-credentials would let anybody in: it needs a loopback --host, not {}", args.host);
     }
+    crate::tier::use_small_pages();
     let data_dir = (!args.ephemeral).then_some(args.data_dir.as_path());
     if let Some(dir) = data_dir {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;

@@ -165,12 +165,12 @@ pub(crate) async fn run_control(args: TierArgs, shutdown: CancellationToken) -> 
 }
 
 /// A proxy's memory is many connections' small buffers and a cache that is full of small routes: huge pages hold a
-/// quarter more than it needs and make no request cheaper. MemDS, with one tree of which every lookup touches some,
-/// keeps them (decision 17).
-fn use_small_pages() {
+/// quarter more than it needs and make no request cheaper. The same goes for `weir dev`. A MemDS server, with one tree
+/// of which every lookup touches some, keeps them (decision 17).
+pub(crate) fn use_small_pages() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        tracing::warn!(%error, "the kernel keeps huge pages: the proxy will hold more memory");
+        tracing::warn!(%error, "the kernel keeps huge pages: the process will hold more memory");
     }
 }
 
