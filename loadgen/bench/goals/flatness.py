@@ -17,8 +17,8 @@ CONNECTIONS, RATE = 16, 10_000
 ROUTES = 1_000
 TABLES = {f"{tables:,} tables": (tables, ROUTES // tables) for tables in (10, 100, 1_000)}
 PARTITIONS = {f"{count:,} partitions": (1, count) for count in (100, 10_000, 1_000_000)}
-# More than this is not the same. A pair of runs differs by a tenth either way on a shared machine: of so many, the
-# median is within two hundredths.
+# More than this is not the same. On a shared machine one pair of runs differs by a tenth either way: it takes the median
+# of so many.
 SAME, PAIRS = 1.05, 16
 
 

@@ -6,6 +6,7 @@ Short forms. The long ones, with their figures, are loadgen/bench/routing.py.
 import json
 import re
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -231,6 +232,7 @@ def test_status_shows_what_each_server_holds_and_that_they_agree(cluster, orders
     assert shown.splitlines()[-1].endswith("all hold the same routes")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has huge pages to be kept from")
 def test_proxies_live_in_small_pages_and_memds_may_use_huge_ones(cluster):
     def may_use_huge_pages(name):
         status = Path(f"/proc/{cluster.processes()[name]['pid']}/status").read_text()
