@@ -84,14 +84,12 @@ fn peer(server: &Handle) -> PeerStatus {
 
 /// The next round that comes to its end.
 async fn next_round(server: &Handle) -> PeerStatus {
-    let mut before = peer(server).compared_seconds;
+    let before = peer(server).comparisons;
     loop {
         let now = peer(server);
-        // Its age only falls when a round ends, and after one that ended just now there is little to fall below.
-        if now.compared_seconds < before {
+        if now.comparisons > before {
             return now;
         }
-        before = now.compared_seconds;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

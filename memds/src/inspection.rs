@@ -60,7 +60,9 @@ pub struct PeerStatus {
     pub address: String,
     /// Whether there is a connection.
     pub connected: bool,
-    /// Since the last comparison that came to its end, in seconds.
+    /// Comparisons that came to their end since the server started.
+    pub comparisons: u64,
+    /// Since the last of them, in seconds.
     pub compared_seconds: Option<f64>,
     /// Routes that the last comparison brought or gave; 0: the two agreed.
     pub last_repaired: Option<u64>,

@@ -25,6 +25,7 @@ pub(crate) struct Peer {
 struct State {
     /// None before the server connects to its peers, and after it has stopped.
     connection: Option<Connection>,
+    comparisons: u64,
     compared: Option<(Timestamp, Round)>,
     repaired: u64,
 }
@@ -49,6 +50,7 @@ impl Peer {
 
     pub(crate) fn compared(&self, round: Round, now: Timestamp) {
         let mut state = self.state.lock();
+        state.comparisons += 1;
         state.compared = Some((now, round));
         state.repaired += round.repaired;
     }
@@ -58,6 +60,7 @@ impl Peer {
         PeerStatus {
             address: self.address.clone(),
             connected: state.connection.as_ref().is_some_and(Connection::is_connected),
+            comparisons: state.comparisons,
             compared_seconds: state.compared.map(|(at, _)| now.since(at).as_secs_f64()),
             last_repaired: state.compared.map(|(_, round)| round.repaired),
             repaired: state.repaired,

@@ -90,14 +90,11 @@ impl Server {
     /// How it agrees with its one peer, after the next round that comes to its end.
     async fn next_round(&self) -> PeerStatus {
         let peer = || self.handle.inspector().status().peers.remove(0);
-        let before = peer();
+        let before = peer().comparisons;
         let waiting = async {
             loop {
                 let now = peer();
-                let ended = now
-                    .compared_seconds
-                    .is_some_and(|ago| before.compared_seconds.is_none_or(|before| ago < before));
-                if ended {
+                if now.comparisons > before {
                     return now;
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
