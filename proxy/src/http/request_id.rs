@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use hyper::header::HeaderValue;
 
 /// Characters of an id: 32 bytes in base 32.
@@ -30,7 +31,9 @@ impl RequestId {
 
     /// As a header's value.
     pub(crate) fn header_value(&self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.0).expect("the alphabet is made of visible characters")
+        // Owned by what is copied: a refusal says it twice.
+        let shared = Bytes::from_owner(self.0);
+        HeaderValue::from_maybe_shared(shared).expect("the alphabet is made of visible characters")
     }
 }
 

@@ -1,5 +1,8 @@
 //! Responses with DynamoDB's headers.
 
+use std::sync::LazyLock;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -26,6 +29,13 @@ const SERVER: HeaderValue = HeaderValue::from_static("Server");
 const UNKNOWN_OPERATION: &[u8] = b"<UnknownOperationException/>\n";
 /// How long a browser may remember the answer to a pre-flight, as DynamoDB's: two days.
 const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("172800");
+
+/// What every answer says, with gaps for the first values of [`with`].
+static ANSWERED: LazyLock<HeaderMap> = LazyLock::new(|| with_gaps([header::CONTENT_TYPE, REQUEST_ID, CRC32]));
+/// What a refusal says that has an end.
+static REFUSED: LazyLock<HeaderMap> = LazyLock::new(|| {
+    with_gaps([header::CONTENT_TYPE, REQUEST_ID, CRC32, EXPLAIN, RETRY_AFTER_MS, header::RETRY_AFTER])
+});
 
 /// The content types that DynamoDB's clients speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,33 +77,55 @@ pub(crate) fn exception(error: &ApiError) -> Answer {
 
 /// `answer` over HTTP.
 pub(super) fn json(answer: Answer, id: &RequestId, content_type: ContentType) -> HttpResponse {
-    let checksum = crc32fast::hash(&answer.body);
+    let (content_type, checksum) = (content_type.value(), HeaderValue::from(crc32fast::hash(&answer.body)));
     let mut response = Response::new(Full::new(answer.body));
     *response.status_mut() = StatusCode::from_u16(answer.status).expect("exceptions have valid statuses");
-    let headers = response.headers_mut();
-    headers.reserve(if answer.throttled.is_some() { 9 } else { 6 });
-    headers.insert(header::SERVER, SERVER);
-    headers.insert(header::CONTENT_TYPE, content_type.value());
     let id = id.header_value();
-    if let Some(hint) = answer.throttled {
-        headers.insert(EXPLAIN, id.clone());
-        // A batch that was done in part succeeded: what is left of it has its own time.
-        say_when_to_retry(hint, answer.status, headers);
-    }
-    headers.insert(REQUEST_ID, id);
-    headers.insert(CRC32, HeaderValue::from(checksum));
+    *response.headers_mut() = match answer.throttled {
+        None => with(&ANSWERED, [content_type, id, checksum]),
+        Some(RetryHint { after: Some(after) }) if answer.status != StatusCode::OK.as_u16() => {
+            let [millis, seconds] = when_to_retry(after);
+            with(&REFUSED, [content_type, id.clone(), checksum, id, millis, seconds])
+        }
+        Some(RetryHint { after }) => {
+            let mut headers = with(&ANSWERED, [content_type, id.clone(), checksum]);
+            headers.insert(EXPLAIN, id);
+            if let Some(after) = after {
+                // A batch that was done in part succeeded: what is left of it has its own time, in milliseconds.
+                let [millis, _] = when_to_retry(after);
+                headers.insert(RETRY_AFTER_MS, millis);
+            }
+            headers
+        }
+    };
     response
 }
 
-/// `Retry-After` counts whole seconds (RFC 9110 §10.2.3): rounded up, so that whoever obeys it finds the
-/// tokens there.
-fn say_when_to_retry(hint: RetryHint, status: u16, headers: &mut HeaderMap) {
-    let Some(after) = hint.after else { return };
-    let millis = u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-    headers.insert(RETRY_AFTER_MS, HeaderValue::from(millis));
-    if status != StatusCode::OK.as_u16() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000).max(1)));
+/// Headers whose names are hashed once, here: to copy them costs less than half of inserting each.
+fn with_gaps<const GAPS: usize>(names: [HeaderName; GAPS]) -> HeaderMap {
+    let mut headers: HeaderMap = names.map(|name| (name, HeaderValue::from_static(""))).into_iter().collect();
+    headers.insert(header::SERVER, SERVER);
+    headers
+}
+
+/// A copy with its gaps filled, in the order of their names.
+fn with<const GAPS: usize>(headers: &HeaderMap, values: [HeaderValue; GAPS]) -> HeaderMap {
+    let mut headers = headers.clone();
+    for (gap, value) in headers.values_mut().zip(values) {
+        *gap = value;
     }
+    headers
+}
+
+/// Both rounded up, so that whoever obeys finds the tokens there; `Retry-After` counts whole seconds (RFC 9110
+/// §10.2.3).
+fn when_to_retry(after: Duration) -> [HeaderValue; 2] {
+    let millis = u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+    let seconds = match millis.div_ceil(1000).max(1) {
+        1 => HeaderValue::from_static("1"),
+        more => HeaderValue::from(more),
+    };
+    [HeaderValue::from(millis), seconds]
 }
 
 /// An exception over HTTP, and the end of the connection.
