@@ -5,7 +5,7 @@ import statistics
 
 from harness import disk, weir
 from harness.dynamodb import create_table
-from harness.findings import Section, progress
+from harness.findings import Ratio, Section, progress
 from harness.load import OpenLoad, Stream
 from metadata.svg_plot import Panel, drawn
 
@@ -14,7 +14,8 @@ TITLE = "Latency from 10 % to 80 % of capacity"
 INTRO = """`weir cluster` (three synced replicas), all of it on CPU 0; an open loop with Poisson arrivals from CPU 1,
 95 % strongly consistent reads and 5 % writes; latency counts from the time that a request was due. Capacity is what
 `weir load search --objective 'p99<10ms'` looks for: the highest rate with that p99 and no failure. Levels in shuffled
-order, in each of the rounds; a level's figure is the median of its rounds. Once with the nodes' folders on a file
+order, in each of the rounds; a level's figure is the median of its rounds, and its ratio to the lowest that of theirs.
+Once with the nodes' folders on a file
 system in memory, which is judged, and once on the disk."""
 LEVELS = [10, 20, 30, 40, 50, 60, 70, 80]
 READS = 0.95
@@ -102,11 +103,14 @@ def judge(section, most, rows, where, judged):
               for what in rows[LEVELS[0]][0] if what.startswith("p")}
     for what in ("p99", "p50", "p99 of reads", "p99 of writes"):
         must, aim = (2.0, 1.3) if judged and what == "p99" else (None, None)
-        worst = max(LEVELS, key=lambda level: middle[what][level])
-        ratio = middle[what][worst] / middle[what][LEVELS[0]]
+        of = lambda level: [row[what] for row in rows[level]]
+        ratios = {level: Ratio(of(level), of(LEVELS[0])) for level in LEVELS}
+        worst = max(LEVELS, key=lambda level: ratios[level].median)
+        found = ratios[worst]
         section.find("8", f"folders {where}: {what} at {worst} % of capacity, the most of 10 to 80 %, ÷ at 10 %",
-                     must and ratio,
-                     f"{ratio:.2f} ({middle[what][worst]:.2f} ÷ {middle[what][LEVELS[0]]:.2f} ms)", must=must, aim=aim)
+                     must and found.median,
+                     f"{found.median:.2f} ({min(found.pairs):.2f}–{max(found.pairs):.2f}; medians "
+                     f"{middle[what][worst]:.2f} ÷ {middle[what][LEVELS[0]]:.2f} ms)", must=must, aim=aim)
     section.tables.append((f"Folders {where}", ["% of capacity", "requests/s", "p50 ms", "p99 ms (median of rounds)", "p99 ms (range)",
                                 "p99 of reads", "p99 of writes", "p99.9 ms",
                                 "successful"],

@@ -5,22 +5,21 @@ import time
 
 from harness import disk, weir
 from harness.dynamodb import create_table
-from harness.findings import Section, progress
+from harness.findings import Ratio, Section, progress
 from harness.goodput import Goodput
-from harness.load import Window
 from harness.processes import TESTED_CPU
 from harness.weir_load import Run
 from metadata.svg_plot import Panel, drawn
 
-from .neighbours import beside
+from .neighbours import beside, paired, paired_text
 
 NAME, GOALS = "overload", ["9a", "9b", "9c"]
 TITLE = "Overload"
-INTRO = """9a alternates phases, as the comparison of neighbours below does: p99 is over all phases of a kind. 9b and 9c:
+INTRO = """9a alternates phases, as the comparison of neighbours below does: p99 is by pairs of phases. 9b and 9c:
 open loops with Poisson arrivals (`weir load`) over a fixed number of HTTP/1.1 connections from CPU 1; an attempt that is
 not answered within a second counts as failed. Goodput: successful answers per second by the proxy's counter. In each
-round a closed loop over as many connections and the overloads take turns; of each the median of the rounds counts, and
-the peak is the highest of these medians. Recovery: from the end of an overload until, for two seconds on end, a small
+round a closed loop over as many connections and the overloads take turns; whichever has the highest median of the rounds
+is the peak, and a ratio to it is the median of those of the rounds. Recovery: from the end of an overload until, for two seconds on end, a small
 load (in b and c one of its own, on connections of its own) is as it was before: 99 % successful, and its p99 at most
 twice what it was in the worst step before. A step is half a second in a, a second in b and c."""
 CONNECTIONS = 256
@@ -31,7 +30,7 @@ SHORT_QUOTA, SHORT_FACTOR = 200, 10
 SETTLING_S = 0.5
 # As it was before: for so long, and at most so many times the latency.
 CALM_FOR_S, CALM_WITHIN = 2, 2
-TURNS = 5
+TURNS = 9
 # Seconds of a turn, and of it those that are looked at: processes take their time to start.
 TURN, LOOKED_AT = 3.5, (1.2, 3.3)
 # Seconds of the phases. `weir load` sends what waits for a connection for DRAINS seconds more.
@@ -100,10 +99,9 @@ def quota(section, settings):
     share = sum(window.ok for window in during) / sum(window.offered for window in during) * 100
     section.find("9a", "other tables' goodput while a table is offered 10 × its quota", share, f"{share:.2f} %", must=99,
                  aim=99.9, at_least=True, unit=" %")
-    now, then = (Window.of(windows).ms(0.99) for windows in (during, before))
-    ratio = now / then
-    section.find("9a", "their p99 then ÷ while it is offered its quota", ratio,
-                 f"{ratio:.2f} ({now:.2f} ÷ {then:.2f} ms)", must=1.2, aim=1.05)
+    found_p99 = paired(during, before, 0.99)
+    section.find("9a", "their p99 then ÷ while it is offered its quota", found_p99.median,
+                 paired_text(found_p99, during, before, 0.99), must=1.2, aim=1.05)
     # The first phase, before any overload.
     calm = max(load.window(step / 2, (step + 1) / 2, quiet).ms(0.99) for step in range(1, 2 * length))
     took = [half_seconds(load, (2 * pair + 2) * length, length, quiet, calm) for pair in range(pairs - 1)]
@@ -166,7 +164,8 @@ def overload(section, settings, phases, goal, target, what, mix, bounds, process
                          f"{used:.0%}: this is the capacity that the overloads are multiples of.")
     turns = take_turns(settings, goal, target, capacity, mix, bounds)
     medians = {kind: statistics.median(turn[kind] for turn in turns) for kind in turns[0]}
-    peak = max(medians.values())
+    best = max(medians, key=medians.get)
+    peak = medians[best]
     results = {}
     for factor in bounds:
         progress(f"{goal}: {factor} × capacity, and after")
@@ -176,11 +175,10 @@ def overload(section, settings, phases, goal, target, what, mix, bounds, process
     section.raw[f"{goal} turns"] = [{str(factor): rate for factor, rate in turn.items()} for turn in turns]
     for factor, (must, aim) in bounds.items():
         one = results[factor]
-        rates = [turn[factor] for turn in turns]
-        share = medians[factor] / peak
-        section.find(goal, f"goodput at {factor} × capacity ÷ peak, {what} short", share,
-                     f"{share:.3f} ({min(rates):.0f}–{max(rates):.0f}/s; peak {peak:.0f}/s)",
-                     must=must, aim=aim, at_least=True)
+        share = Ratio([turn[factor] for turn in turns], [turn[best] for turn in turns])
+        section.find(goal, f"goodput at {factor} × capacity ÷ peak, {what} short", share.median,
+                     f"{share.median:.3f} ({min(share.pairs):.2f}–{max(share.pairs):.2f}; {medians[factor]:.0f} ÷ "
+                     f"{peak:.0f}/s)", must=must, aim=aim, at_least=True)
         section.raw[f"{goal} {factor}"] = {"over": one.large.reasons, "base": one.small.reasons,
                                            "series": one.series, "ended": one.ended}
         plot(section, f"overload-{goal}-{factor}.svg", f"{factor} × capacity, {what} short", one, peak)
