@@ -15,8 +15,7 @@ INTRO = """`weir cluster` (three synced replicas), all of it on CPU 0; an open l
 95 % strongly consistent reads and 5 % writes; latency counts from the time that a request was due. Capacity is what
 `weir load search --objective 'p99<10ms'` looks for: the highest rate with that p99 and no failure. Levels in shuffled
 order, in each of the rounds; a level's figure is the median of its rounds, and its ratio to the lowest that of theirs.
-Once with the nodes' folders on a file
-system in memory, which is judged, and once on the disk."""
+Once with the nodes' folders on a file system in memory, which is judged, and once on the disk."""
 LEVELS = [10, 20, 30, 40, 50, 60, 70, 80]
 READS = 0.95
 CONNECTIONS = 64

@@ -19,9 +19,9 @@ INTRO = """9a alternates phases, as the comparison of neighbours below does: p99
 open loops with Poisson arrivals (`weir load`) over a fixed number of HTTP/1.1 connections from CPU 1; an attempt that is
 not answered within a second counts as failed. Goodput: successful answers per second by the proxy's counter. In each
 round a closed loop over as many connections and the overloads take turns; whichever has the highest median of the rounds
-is the peak, and a ratio to it is the median of those of the rounds. Recovery: from the end of an overload until, for two seconds on end, a small
-load (in b and c one of its own, on connections of its own) is as it was before: 99 % successful, and its p99 at most
-twice what it was in the worst step before. A step is half a second in a, a second in b and c."""
+is the peak, and a ratio to it is the median of those of the rounds. Recovery: from the end of an overload until, for two
+seconds on end, a small load (in b and c one of its own, on connections of its own) is as it was before: 99 % successful,
+and its p99 at most twice what it was in the worst step before. A step is half a second in a, a second in b and c."""
 CONNECTIONS = 256
 TIMEOUT_S = 1.0
 BASE_CONNECTIONS = 16

@@ -48,11 +48,9 @@ class OurProxy:
         self.address = self.fleet.address
         self.processes = {"proxy": self.fleet.processes["proxy-1"]}
         create_table(self.address, read=40_000, write=40_000)
-        create_table(self.address, "written", read=40_000, write=40_000)
         create_table(self.address, "absent", read=40_000, write=40_000)
         create_table(self.address, "poor", read=5, write=5)
-        for table in ("usertable", "written"):
-            preload(self, replace(GETS, table=table))
+        preload(self, GETS)
 
     def stop(self):
         self.fleet.stop()
@@ -111,7 +109,7 @@ def refusals(section, settings, ours):
     is most of the cost."""
     drain(ours)
     seconds = settings.seconds(1.5, 1.0)
-    tables = {"admitted": "written", "rejected": "poor"}
+    tables = {"admitted": GETS.table, "rejected": "poor"}
     run = lambda case, table: of_one_kind(closed(ours, replace(OPERATIONS[case[0]], table=table), case[1], seconds), table)
     label = lambda case: f"{case[0]} over {case[1]} connections"
     cases = [(operation, connections) for operation in OPERATIONS for connections in CONNECTIONS]

@@ -108,7 +108,8 @@ fn with_gaps<const GAPS: usize>(names: [HeaderName; GAPS]) -> HeaderMap {
     headers
 }
 
-/// A copy with its gaps filled, in the order of their names.
+/// A copy with its gaps, which were inserted first, filled in the order of their names: nothing is ever removed, so
+/// that is the order of the values, too.
 fn with<const GAPS: usize>(headers: &HeaderMap, values: [HeaderValue; GAPS]) -> HeaderMap {
     let mut headers = headers.clone();
     for (gap, value) in headers.values_mut().zip(values) {
@@ -122,6 +123,7 @@ fn with<const GAPS: usize>(headers: &HeaderMap, values: [HeaderValue; GAPS]) -> 
 fn when_to_retry(after: Duration) -> [HeaderValue; 2] {
     let millis = u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
     let seconds = match millis.div_ceil(1000).max(1) {
+        // Most quotas are earned back within it: not worth an allocation.
         1 => HeaderValue::from_static("1"),
         more => HeaderValue::from(more),
     };
